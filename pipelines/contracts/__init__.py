@@ -1,0 +1,1 @@
+"""What every table must look like. Read by all floors; imports nothing above `quantities`."""

@@ -1,0 +1,195 @@
+"""The lake: Parquet partitions that are replaced as a whole, and the index that says what they were built from.
+
+What lives here: validate → write aside → fsync → rename, reading a partition, the partition index, the writer's lock.
+What does not: what a row means (contracts/), which rows to write (intake.py, rollup, sql/).
+A partition is one file with a fixed name, `lake/<table>/<key>.parquet`; key is a UTC day, a month, or `all`. A partition is
+replaced also when the new data is empty. Integer and decimal columns only; writing the same frame gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandera.polars as pa
+import polars as pl
+
+from pipelines.contracts.fields import breaches, polars_schema
+from pipelines.errors import BusyError, ContractError
+
+ROW_GROUP_ROWS = 512 * 1024
+LOCK_PATIENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition as the index knows it. `signature` names the inputs it was built from; `sha256` is of its bytes."""
+
+    table: str
+    key: str
+    rows: int
+    sha256: str
+    signature: str
+
+
+class Lake:
+    """The Parquet lake below one folder. Cheap to build; writers hold `writing()` around a piece of work."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, table: str, key: str) -> Path:
+        """Where the partition stands, whether it exists or not."""
+        return self.root / table / f"{key}.parquet"
+
+    def write(
+        self, table: str, key: str, frame: pl.DataFrame, contract: type[pa.DataFrameModel] | None, signature: str = ""
+    ) -> Partition:
+        """Replace one partition by `frame`, after checking every row against `contract` (None: checked by the caller).
+
+        Raises ContractError, naming table, key, column and rule, and leaves the old partition untouched.
+        """
+        if contract is not None:
+            enforce(contract, frame, f"{table}/{key}")
+        path = self.path(table, key)
+        write_parquet(frame, path)
+        partition = Partition(table, key, len(frame), file_sha256(path), signature)
+        self.register(partition)
+        return partition
+
+    def register(self, partition: Partition) -> None:
+        """Record a partition whose file stands already."""
+        with self.index() as index:
+            index.execute(
+                "INSERT OR REPLACE INTO partitions VALUES (?, ?, ?, ?, ?)",
+                (partition.table, partition.key, partition.rows, partition.sha256, partition.signature),
+            )
+
+    def read(self, table: str, key: str, columns: list[str] | None = None) -> pl.DataFrame | None:
+        """The partition, or None where there is none."""
+        path = self.path(table, key)
+        return pl.read_parquet(path, columns=columns) if path.exists() else None
+
+    def remove(self, table: str, key: str) -> None:
+        """Forget a partition and its file; nothing happens where there is none."""
+        self.path(table, key).unlink(missing_ok=True)
+        with self.index() as index:
+            index.execute("DELETE FROM partitions WHERE table_name = ? AND key = ?", (table, key))
+
+    def partitions(self, table: str) -> dict[str, Partition]:
+        """All partitions of a table by key, in key order."""
+        with self.index() as index:
+            rows = index.execute(
+                "SELECT table_name, key, rows, sha256, signature FROM partitions WHERE table_name = ? ORDER BY key", (table,)
+            ).fetchall()
+        return {row[1]: Partition(*row) for row in rows}
+
+    @contextmanager
+    def index(self) -> Iterator[sqlite3.Connection]:
+        """The index database, inside one transaction that commits when the block ends well."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.root / "index.sqlite", timeout=30)
+        try:
+            connection.executescript(_INDEX_TABLES)
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def writing(self, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[None]:
+        """Exclude every other writer of this lake. The kernel frees the lock when a process dies.
+
+        Raises BusyError when another writer still holds it after `patience_seconds`.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / ".lock", "w") as handle:
+            deadline = time.monotonic() + patience_seconds
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise BusyError(
+                            "another run is writing this home's lake",
+                            where="lake/.lock",
+                            expected="one writer at a time",
+                            next_move="wait for it to end and start again",
+                        ) from None
+                    time.sleep(0.2)
+            yield
+
+
+_INDEX_TABLES = """
+CREATE TABLE IF NOT EXISTS partitions (
+    table_name TEXT NOT NULL, key TEXT NOT NULL, rows INTEGER NOT NULL, sha256 TEXT NOT NULL, signature TEXT NOT NULL,
+    PRIMARY KEY (table_name, key)
+) WITHOUT ROWID;
+"""
+
+
+def enforce(contract: type[pa.DataFrameModel], frame: pl.DataFrame, where: str) -> None:
+    """Raise ContractError unless `frame` has exactly the contract's columns and every row keeps its rules."""
+    expected = polars_schema(contract)
+    if dict(frame.schema) != expected:
+        wrong = sorted(name for name in {*expected, *frame.columns} if frame.schema.get(name) != expected.get(name))
+        raise ContractError(
+            f"columns {wrong} do not fit {contract.__name__}",
+            where=where,
+            expected=", ".join(f"{name}: {expected.get(name)}" for name in wrong),
+            next_move="this is a fault of the code that built the table; nothing was written",
+        )
+    found = breaches(contract, frame)
+    if len(found):
+        first = found.row(0, named=True)
+        raise ContractError(
+            f"{len(found)} rows break {contract.__name__}; the first is row {first['row']}: {first['column']} {first['rule']}",
+            where=where,
+            expected=f"{first['column']}: {first['rule']}",
+            next_move="nothing was written; `tokenmart doctor` shows the table's last good state",
+        )
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write `frame` beside `path`, fsync it, and rename it onto `path`: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        frame.write_parquet(aside, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+        descriptor = os.open(aside, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    fsync_directory(path.parent)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make a rename inside `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def combined_digest(parts: list[str]) -> str:
+    """One digest of many, in their order."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

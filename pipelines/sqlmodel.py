@@ -1,0 +1,261 @@
+"""A SQL file and its header: one table, or one check, per file below `sql/`.
+
+What lives here: parsing and validating headers, which tables a query reads, the order in which models are built.
+What does not: running SQL (warehouse.py), what the columns must be (contracts/marts.py).
+
+    /* --- toml
+    title = "Cost of each feature by day"
+    grain = "One row per usage_date and feature"
+    key = ["usage_date", "feature"]
+    inputs = ["int__priced_usage"]
+    rules = ["money.md §6"]
+    owner = "finops"
+    partition = "month"
+    --- */
+    with priced as (select * from int__priced_usage) select …
+
+`partition` is optional and `month` unless it says `all`; an `int__` model may have `key = []`.
+A check has `title` (the sentence that must be true), `severity` ("fail" or "warn") and `inputs`; its query returns the
+rows for which the sentence is false.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines.errors import ContractError
+from pipelines.settings import SQL_ROOT
+
+MODEL_FOLDERS = ("intermediate", "marts")
+CHECK_FOLDER = "checks"
+PARTITIONS = ("month", "all")
+SEVERITIES = ("fail", "warn")
+
+_HEADER = re.compile(r"\s*/\*\s*---\s*toml[ \t]*\r?\n(?P<toml>.*?)---\s*\*/", re.DOTALL)
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*(__[a-z0-9]+(_[a-z0-9]+)*)?\Z")
+_PREFIX = {"intermediate": "int__", "marts": "mart__"}
+
+_MODEL_WORDS = {"title": str, "grain": str, "key": list, "inputs": list, "rules": list, "owner": str}
+_CHECK_WORDS = {"title": str, "severity": str, "inputs": list}
+
+
+@dataclass(frozen=True)
+class SqlModel:
+    """One table: `sql` is the query without its header, `key` the columns that are unique together (it may
+    be empty), `inputs` the tables it reads, `partition` how its Parquet is cut (`month` or `all`)."""
+
+    name: str
+    path: Path
+    sql: str
+    title: str
+    grain: str
+    key: tuple[str, ...]
+    inputs: tuple[str, ...]
+    rules: tuple[str, ...]
+    owner: str
+    partition: str = "month"
+
+
+@dataclass(frozen=True)
+class SqlCheck:
+    """One sentence that must be true; `sql` returns the rows for which it is false. `fail` stops a publish."""
+
+    name: str
+    path: Path
+    sql: str
+    title: str
+    severity: str
+    inputs: tuple[str, ...]
+
+
+def load_models(root: Path = SQL_ROOT) -> dict[str, SqlModel]:
+    """All models below `root/intermediate` and `root/marts` by name, in name order.
+
+    Raises ContractError for a header that is absent, incomplete or not what the query reads, for a query that is not
+    one SELECT, and for a name that is taken twice or carries the wrong prefix.
+    """
+    models: dict[str, SqlModel] = {}
+    for folder in MODEL_FOLDERS:
+        for path in _files(root / folder):
+            model = parse_model(path)
+            if not model.name.startswith(_PREFIX[folder]):
+                raise _fault(path, "the name has the wrong prefix", f"{_PREFIX[folder]}… in sql/{folder}")
+            models[model.name] = model
+    return dict(sorted(models.items()))
+
+
+def load_checks(root: Path = SQL_ROOT) -> dict[str, SqlCheck]:
+    """All checks below `root/checks` by name, in name order. Raises ContractError as `load_models` does."""
+    return {path.stem: parse_check(path) for path in _files(root / CHECK_FOLDER)}
+
+
+def parse_model(path: Path) -> SqlModel:
+    """One model. Raises ContractError naming the file and what is off."""
+    header, sql = _parse(path, _MODEL_WORDS, optional={"partition": str})
+    partition = header.get("partition", "month")
+    if partition not in PARTITIONS:
+        raise _fault(path, f"partition = {partition!r} is unknown", " or ".join(PARTITIONS))
+    if not header["key"] and path.stem.startswith(_PREFIX["marts"]):
+        raise _fault(
+            path, "the key is empty", "the columns that are unique together; only an int__ model may have none"
+        )
+    return SqlModel(
+        name=path.stem,
+        path=path,
+        sql=sql,
+        title=header["title"],
+        grain=header["grain"],
+        key=tuple(header["key"]),
+        inputs=tuple(header["inputs"]),
+        rules=tuple(header["rules"]),
+        owner=header["owner"],
+        partition=partition,
+    )
+
+
+def parse_check(path: Path) -> SqlCheck:
+    """One check. Raises ContractError naming the file and what is off."""
+    header, sql = _parse(path, _CHECK_WORDS, optional={})
+    if header["severity"] not in SEVERITIES:
+        raise _fault(path, f"severity = {header['severity']!r} is unknown", " or ".join(SEVERITIES))
+    return SqlCheck(path.stem, path, sql, header["title"], header["severity"], tuple(header["inputs"]))
+
+
+def tables_read(sql: str) -> set[str]:
+    """The tables that one SELECT reads, as written (schema-qualified where the query says so), without its CTEs.
+
+    Taken from DuckDB's syntax tree rather than from `get_table_names`, which binds the query: that fails on named
+    parameters and USING, and it takes a CTE's name for a table outside its scope. Table functions are not tables.
+    Raises ContractError unless `sql` is exactly one SELECT.
+    """
+    tree = _syntax_tree(sql)
+    return set(_base_tables(tree["statements"][0]["node"], frozenset()))
+
+
+def topological_order(models: Mapping[str, SqlModel] | Iterable[SqlModel]) -> list[SqlModel]:
+    """The models, each after those it reads; equals in name order. Inputs that are no models are given from outside.
+
+    Raises ContractError when models read each other in a circle.
+    """
+    listed = models.values() if isinstance(models, Mapping) else models
+    by_name = {model.name: model for model in sorted(listed, key=lambda model: model.name)}
+    sorter = TopologicalSorter({name: [i for i in model.inputs if i in by_name] for name, model in by_name.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise ContractError(
+            f"models read each other in a circle: {' → '.join(error.args[1])}",
+            where="sql",
+            expected="an order in which every table is built before it is read",
+            next_move="move what they share into a model of its own",
+        ) from error
+    order: list[SqlModel] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        order.extend(by_name[name] for name in ready)
+        sorter.done(*ready)
+    return order
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.sql"))
+
+
+def _parse(path: Path, words: Mapping[str, type], optional: Mapping[str, type]) -> tuple[dict[str, Any], str]:
+    if not _NAME.match(path.stem):
+        raise _fault(path, "the file's name is not lower snake case", "the name of the table or check, such as mart__x")
+    text = path.read_text(encoding="utf-8")
+    match = _HEADER.match(text)
+    if not match:
+        raise _fault(path, "the file does not begin with its header", "a first comment `/* --- toml … --- */`")
+    try:
+        header = tomllib.loads(match["toml"])
+    except tomllib.TOMLDecodeError as error:
+        raise _fault(path, f"the header is not TOML: {error}", "key = value lines") from error
+    known = {**words, **optional}
+    missing, foreign = sorted(words.keys() - header.keys()), sorted(header.keys() - known.keys())
+    if missing or foreign:
+        what = f"the header lacks {missing}" if missing else f"the header has unknown words {foreign}"
+        raise _fault(path, what, ", ".join(words) + ("; optional: " + ", ".join(optional) if optional else ""))
+    for word, value in header.items():
+        _right_kind(path, word, value, known[word])
+    sql = text[match.end() :].strip().removesuffix(";").rstrip()
+    _inputs_are_read(path, header["inputs"], sql)
+    return header, sql
+
+
+def _right_kind(path: Path, word: str, value: object, kind: type) -> None:
+    is_right = isinstance(value, kind) and bool(value or kind is list)
+    if kind is list and isinstance(value, list):
+        is_right = all(isinstance(item, str) and item for item in value) and len(set(value)) == len(value)
+    if not is_right:
+        raise _fault(path, f"{word} = {value!r} does not fit", "text" if kind is str else "a list of distinct texts")
+
+
+def _inputs_are_read(path: Path, inputs: list[str], sql: str) -> None:
+    try:
+        read = tables_read(sql)
+    except ContractError as error:
+        raise _fault(path, error.what, error.expected) from error
+    if set(inputs) != read:
+        unread, unnamed = sorted(set(inputs) - read), sorted(read - set(inputs))
+        raise _fault(
+            path, f"inputs and query differ: named only {unread}, read only {unnamed}", f"inputs = {sorted(read)}"
+        )
+
+
+def _syntax_tree(sql: str) -> dict[str, Any]:
+    with duckdb.connect(":memory:") as connection:
+        rows = connection.execute("SELECT json_serialize_sql(CAST($sql AS VARCHAR))", {"sql": sql}).fetchall()
+    tree: dict[str, Any] = json.loads(rows[0][0])
+    if tree.get("error"):
+        what = (
+            f"the query cannot be read: {tree.get('error_message', '')} at {tree.get('position', 'an unknown place')}"
+        )
+        raise ContractError(what, expected="one SELECT (WITH … SELECT)", next_move="correct the SQL")
+    if len(tree["statements"]) != 1:
+        raise ContractError(
+            f"{len(tree['statements'])} statements stand where one should",
+            expected="one SELECT (WITH … SELECT)",
+            next_move="one file, one table",
+        )
+    return tree
+
+
+def _base_tables(node: object, ctes: frozenset[str]) -> Iterator[str]:
+    """Walk the tree; `ctes` are the names that stand for a WITH query at this place, in lower case."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _base_tables(item, ctes)
+        return
+    if not isinstance(node, dict):
+        return
+    visible = ctes
+    for entry in (node.get("cte_map") or {}).get("map", ()):
+        yield from _base_tables(entry["value"], visible)
+        visible |= {entry["key"].lower()}
+    if node.get("type") == "RECURSIVE_CTE_NODE":
+        visible |= {node["cte_name"].lower()}
+    if node.get("type") == "BASE_TABLE":
+        qualified = ".".join(part for part in (node["catalog_name"], node["schema_name"], node["table_name"]) if part)
+        if qualified.lower() not in visible:
+            yield qualified
+    for key, child in node.items():
+        if key != "cte_map":
+            yield from _base_tables(child, visible)
+
+
+def _fault(path: Path, what: str, expected: str) -> ContractError:
+    where = f"sql/{path.parent.name}/{path.name}"
+    return ContractError(
+        what, where=where, expected=expected, next_move="correct the file; sql/README.md shows a whole one"
+    )
