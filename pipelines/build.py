@@ -1,0 +1,179 @@
+"""Building what changed: every table between the core days and the marts, one partition at a time.
+
+What lives here: the graph of tables, which partitions are stale, running a SQL model over one month. What does not: what a
+table computes (sql/, derived_tables.py), Dagster (assets/).
+A partition remembers the code and the input partitions that it was built from; it is built again only when one of them
+changed. So a night costs what changed, and re-pricing history never reads a log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pandera.polars as pa
+import polars as pl
+
+from pipelines.contracts.dictionary import contract_of
+from pipelines.contracts.fields import empty
+from pipelines.derived_tables import PYTHON_TABLES, REFERENCE_NAMES, reference_frames
+from pipelines.lake import Lake, combined_digest
+from pipelines.settings import CODE_VERSION, Settings
+from pipelines.sqlmodel import SqlModel, load_models
+from pipelines.warehouse import create_view, session
+
+Progress = Callable[[str, int, int], None]
+DAY_TABLES = frozenset(
+    {
+        "core__usage",
+        "core__meters",
+        "core__provider_usage",
+        "core__billing",
+        "core__fetched_buckets",
+        "int__usage_rollup",
+        "int__meter_rollup",
+    }
+)
+ALL = "all"
+
+
+@dataclass
+class BuildReport:
+    """What one refresh of a table did: partitions built, partitions found unchanged, rows and sums of the built ones."""
+
+    table: str
+    built: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    rows: int = 0
+
+
+@cache
+def sql_models() -> dict[str, SqlModel]:
+    """SQL models that this module builds by name; those that Python feeds by itself are left out."""
+    return {name: model for name, model in load_models().items() if name not in PYTHON_TABLES}
+
+
+def inputs_of(table: str) -> tuple[str, ...]:
+    """Tables that a derived table reads."""
+    return PYTHON_TABLES[table].inputs if table in PYTHON_TABLES else sql_models()[table].inputs
+
+
+def cut_of(table: str) -> str:
+    """How a table is partitioned: `day`, `month` or `all`."""
+    if table in DAY_TABLES:
+        return "day"
+    if table in PYTHON_TABLES:
+        return PYTHON_TABLES[table].cut
+    return sql_models()[table].partition if table in sql_models() else ALL
+
+
+def build_order() -> list[str]:
+    """All derived tables, each after what it reads."""
+    names = {*PYTHON_TABLES, *sql_models()}
+    graph = {name: {table for table in inputs_of(name) if table in names} for name in sorted(names)}
+    return list(TopologicalSorter(graph).static_order())
+
+
+def refresh_reference(settings: Settings) -> BuildReport:
+    """Read the reference CSVs and replace the lake's tables that changed."""
+    lake = Lake(settings.lake)
+    report = BuildReport("ref")
+    with lake.writing():
+        for name, frame in sorted(reference_frames(settings).items()):
+            _write_if_new(lake, name, ALL, frame, contract_of(name), "", report)
+    return report
+
+
+def refresh_table(settings: Settings, table: str, progress: Progress | None = None) -> BuildReport:
+    """Build the stale partitions of one derived table and forget those whose inputs are gone."""
+    lake = Lake(settings.lake)
+    report = BuildReport(table)
+    with lake.writing():
+        digests = {name: _digests(lake, name) for name in inputs_of(table)}
+        keys = [ALL] if cut_of(table) == ALL else months(lake)
+        held = lake.partitions(table)
+        code = _code_digest(table)
+        for gone in sorted(set(held) - set(keys)):
+            lake.remove(table, gone)
+        for number, key in enumerate(keys):
+            signature = combined_digest([code, *_input_digests(digests, key), *_clock_digest(settings, table, key)])
+            if key in held and held[key].signature == signature:
+                report.unchanged += 1
+                continue
+            if progress:
+                progress(f"building {table} {key}", number, len(keys))
+            frame = _build(settings, lake, table, key)
+            _write_if_new(lake, table, key, frame, contract_of(table), signature, report)
+    return report
+
+
+def months(lake: Lake) -> list[str]:
+    """Months (YYYY-MM) on which anything is known, in order."""
+    return sorted({key[:7] for table in sorted(DAY_TABLES) for key in lake.partitions(table)})
+
+
+def partition_files(lake: Lake, table: str, key: str) -> list[Path]:
+    """The files of a table that a partition `key` reads: its days for a month, all of them for `all`."""
+    return [lake.path(table, name) for name in sorted(lake.partitions(table)) if _belongs(table, name, key)]
+
+
+def _belongs(table: str, name: str, key: str) -> bool:
+    return key == ALL or name == ALL or name[:7] == key
+
+
+def _digests(lake: Lake, table: str) -> dict[str, str]:
+    return {key: f"{table}/{key}:{partition.sha256}" for key, partition in lake.partitions(table).items()}
+
+
+def _input_digests(digests: Mapping[str, Mapping[str, str]], key: str) -> list[str]:
+    return [
+        digest
+        for table in sorted(digests)
+        for name, digest in sorted(digests[table].items())
+        if _belongs(table, name, key)
+    ]
+
+
+def _clock_digest(settings: Settings, table: str, key: str) -> list[str]:
+    """ref__clock has no input but the clock itself."""
+    if table != "ref__clock":
+        return []
+    return [str(PYTHON_TABLES[table].build(settings, key, {})["today"][0])]
+
+
+@cache
+def _code_digest(table: str) -> str:
+    text = sql_models()[table].path.read_text() if table in sql_models() else table
+    return hashlib.sha256(f"{CODE_VERSION}\0{text}".encode()).hexdigest()
+
+
+def _build(settings: Settings, lake: Lake, table: str, key: str) -> pl.DataFrame:
+    inputs = {name: partition_files(lake, name, key) for name in inputs_of(table)}
+    if table in PYTHON_TABLES:
+        frames = {
+            name: pl.concat([pl.read_parquet(path) for path in paths]) if paths else empty(contract_of(name))
+            for name, paths in inputs.items()
+        }
+        return PYTHON_TABLES[table].build(settings, key, frames)
+    with session(settings) as connection:
+        for name, paths in inputs.items():
+            create_view(connection, name, paths, empty(contract_of(name)))
+        return connection.sql(sql_models()[table].sql).pl()
+
+
+def _write_if_new(
+    lake: Lake,
+    table: str,
+    key: str,
+    frame: pl.DataFrame,
+    contract: type[pa.DataFrameModel],
+    signature: str,
+    report: BuildReport,
+) -> None:
+    lake.write(table, key, frame, contract, signature)
+    report.built.append(key)
+    report.rows += len(frame)

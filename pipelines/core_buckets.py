@@ -1,0 +1,99 @@
+"""Core buckets: provider usage and bills, cut by UTC day, each bucket told by exactly one export.
+
+What lives here: writing core__provider_usage, core__billing and core__fetched_buckets for the days that changed.
+What does not: request logs (core_days.py), which export speaks (transforms/buckets.py), money rules (sql/).
+Every live file's own rows stand in lake/parsed__<table>; a day is always written again from all files that touch it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from pipelines.contracts.fields import empty, polars_schema
+from pipelines.contracts.usage import CoreFetchedBuckets
+from pipelines.intake import PARSED_TABLES, Progress, pending_files, pending_rebuilds
+from pipelines.lake import Lake
+from pipelines.landing import Ledger
+from pipelines.settings import Settings
+from pipelines.transforms.buckets import SCOPE, export_name, speaking_buckets
+
+BUCKETS = "core__fetched_buckets"
+_DAY_BUCKETED = ("focus",)
+"""Sources whose rows are finer than their buckets: a row belongs to the day bucket that holds its start."""
+
+
+def merge_bucket_days(settings: Settings, rebuild: Iterable[str] = (), progress: Progress | None = None) -> list[str]:
+    """Write the days that pending files touch, those marked and those given. Returns the days written, in order.
+
+    The caller holds the lake's lock and clears what was pending.
+    """
+    lake = Lake(settings.lake)
+    ledger = Ledger(lake)
+    days = {*rebuild, *pending_rebuilds(lake).get(BUCKETS, set())}
+    for table in PARSED_TABLES:
+        days |= pending_rebuilds(lake).get(table, set())
+    for landed_file in pending_files(lake):
+        days |= _remember_days(lake, ledger, landed_file)
+    ordered = sorted(days)
+    speakers = _speakers(lake, ledger, ordered)
+    for number, day in enumerate(ordered):
+        if progress:
+            progress(f"bills and provider usage of {day}", number, len(ordered))
+        mine = speakers.filter(pl.col("bucket_start").dt.date().cast(pl.String) == day)
+        lake.write(BUCKETS, day, mine.select(list(polars_schema(CoreFetchedBuckets))), CoreFetchedBuckets)
+        for table in PARSED_TABLES:
+            _write_day(lake, ledger, table, day, mine)
+    return ordered
+
+
+def _remember_days(lake: Lake, ledger: Ledger, landed_file: str) -> set[str]:
+    buckets = lake.read(f"parsed__{BUCKETS}", landed_file)
+    if buckets is None:
+        return set()
+    days = buckets.select(pl.col("bucket_start").dt.date().cast(pl.String).alias("day"))["day"].unique().to_list()
+    ledger.add_bucket_days(BUCKETS, landed_file, days)
+    return set(days)
+
+
+def _speakers(lake: Lake, ledger: Ledger, days: list[str]) -> pl.DataFrame:
+    """Speaking buckets of all files that touch the days, with the identity of their file."""
+    files = ledger.files_touching((BUCKETS,), days)
+    frames = [frame for file in files if (frame := lake.read(f"parsed__{BUCKETS}", file)) is not None]
+    if not frames:
+        return empty(CoreFetchedBuckets)
+    described = pl.DataFrame(
+        [(file, folder, export_name(path), modified) for file, folder, path, modified in ledger.described(files)],
+        schema={"landed_file": pl.String, "folder": pl.String, "export": pl.String, "modified_ns": pl.Int64},
+        orient="row",
+    )
+    buckets = pl.concat(frames).join(described, on="landed_file")
+    buckets = buckets.filter(pl.col("bucket_start").dt.date().cast(pl.String).is_in(days))
+    newest = pl.col("modified_ns").max().over("source", "export")
+    speaking = speaking_buckets(buckets.with_columns(newest.alias("modified_ns")))
+    return speaking.sort(*SCOPE, "bucket_start", "bucket_end", "landed_file")
+
+
+def _write_day(lake: Lake, ledger: Ledger, table: str, day: str, speakers: pl.DataFrame) -> None:
+    contract, instant = PARSED_TABLES[table]
+    files = ledger.files_touching((BUCKETS,), [day])
+    frames = [frame for file in files if (frame := lake.read(f"parsed__{table}", file)) is not None]
+    rows = pl.concat([empty(contract), *frames]).filter(pl.col("usage_date").cast(pl.String) == day)
+    bucket = pl.when(pl.col("source").is_in(_DAY_BUCKETED)).then(pl.col(instant).dt.truncate("1d")).otherwise(pl.col(instant))
+    keyed = rows.with_columns(bucket.alias("bucket_start_key"))
+    speaking = speakers.select(
+        "landed_file", "provider", pl.col("bucket_start").alias("bucket_start_key"), pl.col("account").alias("bucket_account")
+    ).unique()
+    told = keyed.join(speaking, on=["landed_file", "provider", "bucket_start_key"], how="inner").filter(
+        ~pl.col("source").is_in(_DAY_BUCKETED) | (pl.col("account") == pl.col("bucket_account"))
+    )
+    spoken = told.select(rows.columns).unique(["landed_file", "record_number"]).sort("landed_file", "record_number")
+    lake.write(table, day, spoken, contract)
+    total = rows.group_by("landed_file").len("rows")
+    kept = spoken.group_by("landed_file").len("kept")
+    counts = total.join(kept, on="landed_file", how="left").select(
+        "landed_file", pl.col("kept").fill_null(0).cast(pl.Int64), pl.lit(0).alias("duplicate"),
+        (pl.col("rows") - pl.col("kept").fill_null(0)).cast(pl.Int64).alias("superseded"), pl.lit(0).alias("quarantined"),
+    )  # fmt: skip
+    ledger.set_day_counts(table, day, counts.sort("landed_file").rows())

@@ -1,0 +1,220 @@
+"""Strict CSV: text first, then values, and an error that names file, line and column.
+
+What lives here: reading a CSV as text, casting one column, globs as regular expressions. What does not: which tables or
+columns there are (reference_tables.py). Nothing is inferred and nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.errors import ReferenceTableError
+from pipelines.quantities import parse_decimal
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row stands: file label and line (1 = the header)."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A CSV as text: column → cells (None for an empty cell or an absent column), and each row's place."""
+
+    columns: dict[str, list[str | None]]
+    places: list[Place]
+
+
+def read_text_table(path: Path, known: Iterable[str], *, label: str) -> TextTable:
+    """The rows of a UTF-8 CSV with a header, as text. BOM and CRLF are fine, blank lines are skipped.
+
+    Absent columns and absent trailing cells are None. Raises ReferenceTableError for a file without header, an unknown
+    or repeated column, a row with more cells than the header, an unclosed quote, or bytes that are no UTF-8.
+    """
+    names = list(known)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ReferenceTableError(
+            "the file is not UTF-8",
+            where=f"{label}, byte {error.start}",
+            expected="CSV in UTF-8",
+            next_move="save it again as UTF-8",
+        ) from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[list[str]] = []
+    places: list[Place] = []
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        _check_header(header, names, label)
+        first_line = reader.line_num + 1
+        for row in reader:
+            place = Place(label, first_line)
+            first_line = reader.line_num + 1
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) > len(header):
+                raise ReferenceTableError(
+                    f"{len(row)} cells under {len(header)} columns",
+                    where=str(place),
+                    expected=", ".join(header),
+                    next_move="put text that holds commas into double quotes",
+                )
+            rows.append(row)
+            places.append(place)
+    except csv.Error as error:
+        raise ReferenceTableError(
+            f"the CSV cannot be read: {error}",
+            where=f"{label}, line {reader.line_num}",
+            expected="comma-separated cells, double quotes closed",
+            next_move="correct the quotes",
+        ) from None
+    position = {name: index for index, name in enumerate(header)}
+    columns: dict[str, list[str | None]] = {}
+    for name in names:
+        index = position.get(name)
+        columns[name] = [
+            (row[index].strip() or None) if index is not None and index < len(row) else None for row in rows
+        ]
+    return TextTable(columns, places)
+
+
+def _check_header(header: Sequence[str], known: Sequence[str], label: str) -> None:
+    unknown = [name for name in header if name not in known]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if not header or unknown or repeated:
+        what = (
+            f"unknown column {unknown[0]!r}"
+            if unknown
+            else (f"column {repeated[0]!r} stands twice" if repeated else "the file has no header")
+        )
+        raise ReferenceTableError(
+            what,
+            where=f"{label}, line 1",
+            expected="columns among " + ", ".join(known),
+            next_move="rename or delete the column",
+        )
+
+
+def typed_column(name: str, cells: Sequence[str | None], dtype: pl.DataType, places: Sequence[Place]) -> pl.Series:
+    """Text cells as a column of `dtype`; None stays NULL. Each distinct text is cast once.
+
+    Raises ReferenceTableError with the place of the first cell that is no such value, or has more decimals than fit.
+    """
+    if dtype == pl.String:
+        return pl.Series(name, list(cells), dtype=pl.String)
+    cast, expected = _cast(dtype)
+    values: dict[str | None, object] = {None: None}
+    for row, cell in enumerate(cells):
+        if cell in values:
+            continue
+        try:
+            values[cell] = cast(cell or "")
+        except ValueError:
+            raise ReferenceTableError(
+                f"{name} = {cell!r} is not usable",
+                where=f"{places[row]}, column {name}",
+                expected=expected,
+                next_move="correct the cell",
+            ) from None
+    return pl.Series(name, [values[cell] for cell in cells], dtype=dtype)
+
+
+def _cast(dtype: pl.DataType) -> tuple[Callable[[str], object], str]:
+    if isinstance(dtype, pl.Decimal):
+        return _decimal(dtype), f"a plain decimal number with at most {dtype.scale} decimals"
+    casts: dict[type[pl.DataType], tuple[Callable[[str], object], str]] = {
+        pl.Int64: (_whole, "a whole number"),
+        pl.Boolean: (_boolean, "true or false"),
+        pl.Date: (_day, "a day such as 2026-11-01"),
+        pl.Datetime: (instant, "a day such as 2026-11-01 or a UTC instant such as 2026-11-01T16:00:00Z"),
+    }
+    return casts[dtype.base_type()]
+
+
+def _decimal(dtype: pl.Decimal) -> Callable[[str], Decimal]:
+    limit = Decimal(10) ** ((dtype.precision or 38) - dtype.scale)
+
+    def cast(text: str) -> Decimal:
+        value = parse_decimal(text)
+        digits = "".join(str(digit) for digit in value.as_tuple().digits)
+        decimals = -int(value.as_tuple().exponent) - (len(digits) - len(digits.rstrip("0")))
+        if abs(value) >= limit or (value and decimals > dtype.scale):
+            raise ValueError(text)
+        return value
+
+    return cast
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _boolean(text: str) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
+def _day(text: str) -> date:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError(text)
+    return date.fromisoformat(text)
+
+
+def instant(text: str) -> datetime:
+    """A day (its UTC midnight) or an ISO 8601 instant with a zone, as UTC. Raises ValueError for anything else."""
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        day = date.fromisoformat(text)
+        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment.astimezone(UTC)
+
+
+def glob_regex(glob: str) -> str:
+    """A case-sensitive glob (`*`, `?`, `[a-z]`, `[!a-z]`) as an anchored expression for Rust's regex and RE2.
+
+    Same meaning as Python's fnmatchcase over the whole value; a `[` that is never closed is itself.
+    """
+    out = []
+    at = 0
+    while at < len(glob):
+        char = glob[at]
+        at += 1
+        if char == "*":
+            out.append(".*")
+        elif char == "?":
+            out.append(".")
+        elif char == "[":
+            close = glob.find("]", at + (2 if glob[at : at + 1] == "!" else 1))
+            if close < 0:
+                out.append(r"\[")
+                continue
+            body = glob[at:close]
+            at = close + 1
+            negated = body.startswith("!")
+            inside = re.sub(r"([\\\[\]&~^])", r"\\\1", body[1:] if negated else body)
+            out.append(f"[{'^' if negated else ''}{inside}]")
+        else:
+            out.append(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", char))
+    return f"^(?s:{''.join(out)})$"

@@ -1,0 +1,186 @@
+/* --- toml
+title = "Bill lines that count, in dollars, by kind of charge"
+grain = "One row per bill line of the source that counts for its provider, account and day"
+key = ["landed_file", "record_number"]
+inputs = ["core__billing", "core__fetched_buckets", "ref__sources", "ref__fx_rates", "int__model_names"]
+rules = [
+    "one bill source counts per provider, account and day, the one with the lowest precedence number; others are controls",
+    "dollars are the amount in the bill's currency times the latest rate on or before the day; no rate: NULL",
+    "kinds: token, non_token, credit, tax, commitment (purchases), adjustment",
+]
+owner = "finops"
+--- */
+with roles as (
+    select
+        source,
+        provider,
+        account,
+        precedence,
+        role
+    from ref__sources
+    where role in ('bill', 'control')
+),
+
+witnesses as (
+    select distinct
+        buckets.source,
+        buckets.provider,
+        buckets.account,
+        cast(buckets.bucket_start as date) as usage_date
+    from core__fetched_buckets as buckets
+    inner join roles on buckets.source = roles.source
+    union
+    select distinct
+        source,
+        provider,
+        account,
+        usage_date
+    from core__billing
+),
+
+ranked as (
+    select
+        witnesses.source,
+        witnesses.provider,
+        witnesses.account,
+        witnesses.usage_date,
+        roles.precedence,
+        roles.role,
+        row_number() over (
+            partition by witnesses.source, witnesses.provider, witnesses.account, witnesses.usage_date
+            order by
+                case when roles.account = witnesses.account then 0 else 1 end,
+                case when roles.provider = witnesses.provider then 0 else 1 end,
+                roles.precedence
+        ) as place
+    from witnesses
+    inner join roles
+        on witnesses.source = roles.source
+        and roles.provider in (witnesses.provider, '*')
+        and roles.account in (witnesses.account, '*')
+),
+
+standing as (
+    select
+        source,
+        provider,
+        account,
+        usage_date,
+        precedence
+    from ranked
+    where place = 1 and role = 'bill'
+),
+
+beaten as (
+    select distinct
+        loser.source,
+        loser.provider,
+        loser.account,
+        loser.usage_date
+    from standing as loser
+    inner join standing as winner
+        on loser.provider = winner.provider
+        and loser.usage_date = winner.usage_date
+        and loser.source <> winner.source
+        and (
+            loser.precedence > winner.precedence
+            or (loser.precedence = winner.precedence and loser.source > winner.source)
+        )
+        and (winner.account = loser.account or winner.account = '*' or loser.account = '*')
+),
+
+counted as (
+    select
+        standing.source,
+        standing.provider,
+        standing.account,
+        standing.usage_date
+    from standing
+    left join beaten
+        on standing.source = beaten.source
+        and standing.provider = beaten.provider
+        and standing.account = beaten.account
+        and standing.usage_date = beaten.usage_date
+    where beaten.source is null
+),
+
+rate_days as (
+    select
+        lines.usage_date,
+        lines.billing_currency,
+        max(rates.rate_date) as rate_date
+    from (select distinct usage_date, billing_currency from core__billing) as lines
+    inner join ref__fx_rates as rates
+        on lines.billing_currency = rates.currency and rates.rate_date <= lines.usage_date
+    group by lines.usage_date, lines.billing_currency
+),
+
+rated as (
+    select
+        rate_days.usage_date,
+        rate_days.billing_currency,
+        rates.usd_per_unit,
+        rates.currency || ':' || cast(rates.rate_date as varchar) as fx_rate_id
+    from rate_days
+    inner join ref__fx_rates as rates
+        on rate_days.billing_currency = rates.currency and rate_days.rate_date = rates.rate_date
+)
+
+select
+    lines.usage_date,
+    lines.source,
+    lines.landed_file,
+    lines.record_number,
+    lines.provider,
+    lines.account,
+    lines.invoice_id,
+    lines.billing_month,
+    lines.charge_class,
+    lines.charge_description,
+    lines.service_name,
+    lines.sku_id,
+    case
+        when lines.charge_category = 'Tax' then 'tax'
+        when lines.charge_category = 'Credit' then 'credit'
+        when lines.charge_category = 'Purchase' then 'commitment'
+        when lines.is_token_charge then 'token'
+        when lines.charge_category = 'Adjustment' then 'adjustment'
+        else 'non_token'
+    end as charge_kind,
+    case when lines.model is null then null else coalesce(names.match_model, lines.model) end as match_model,
+    lines.service_tier,
+    lines.component,
+    lines.consumed_quantity,
+    lines.consumed_unit,
+    lines.billing_currency,
+    case when lines.billing_currency = 'USD' then 'USD' else rated.fx_rate_id end as fx_rate_id,
+    cast(
+        case
+            when lines.billing_currency = 'USD' then lines.billed_cost_in_currency
+            else round(
+                cast(lines.billed_cost_in_currency as decimal(20, 12)) * cast(rated.usd_per_unit as decimal(18, 9)), 12
+            )
+        end as decimal(38, 12)
+    ) as billed_cost_usd,
+    cast(
+        case
+            when lines.billing_currency = 'USD' then lines.effective_cost_in_currency
+            else round(
+                cast(lines.effective_cost_in_currency as decimal(20, 12)) * cast(rated.usd_per_unit as decimal(18, 9)), 12
+            )
+        end as decimal(38, 12)
+    ) as effective_cost_usd
+from core__billing as lines
+inner join counted
+    on lines.source = counted.source
+    and lines.provider = counted.provider
+    and lines.account = counted.account
+    and lines.usage_date = counted.usage_date
+left join rated
+    on lines.usage_date = rated.usage_date and lines.billing_currency = rated.billing_currency
+left join int__model_names as names
+    on lines.provider = names.provider
+    and lines.model = names.model
+    and (names.valid_from is null or cast(names.valid_from as date) <= lines.usage_date)
+    and (names.valid_to is null or cast(names.valid_to as date) > lines.usage_date)
+order by lines.usage_date, lines.landed_file, lines.record_number
