@@ -1,0 +1,238 @@
+"""One chunk of a usage table, with columns already under our names, as canonical rows.
+
+What lives here: conversion of values of any type (text, integers, decimals, floats, timestamps) by whole columns, and
+the faults that a value can have. What does not: reading files (usage_files.py), the mapping's words
+(column_mapping.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+
+import polars as pl
+
+from pipelines.connectors.base import canonical_usage, service_tier
+from pipelines.connectors.column_mapping import CACHE_COLUMNS, COUNT_COLUMNS, INPUT_TOTAL, TEXT_COLUMNS, ColumnMapping
+from pipelines.connectors.instants import INSTANT, format_instants, instants_from_numbers, localise, parse_instants
+from pipelines.connectors.providers import provider_name
+from pipelines.connectors.record_faults import Fault, split_faults
+from pipelines.connectors.tag_text import read_tags, tag_text
+from pipelines.quantities import METERS, parse_decimal
+
+NULL_WORDS: tuple[str, ...] = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
+"""Texts that mean "no value" in exports of databases and dataframes."""
+
+STATUS_WORDS: Mapping[str, str] = {
+    "ok": "success",
+    "succeeded": "success",
+    "completed": "success",
+    "error": "failure",
+    "failed": "failure",
+    "canceled": "cancelled",
+}
+"""Common words for a status → ours. Other words stay themselves and are left to the contract."""
+
+_EXACT_FLOAT = 2**53
+_TAG = "tags."
+_BAD = "bad."
+_GIVEN = "given.started_at"
+
+
+def usage_rows(
+    frame: pl.DataFrame, mapping: ColumnMapping, account: str, extra: tuple[Fault, ...] = ()
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """Canonical rows (USAGE_SCHEMA) of a chunk, and its rejects.
+
+    `frame` has `record_number` and any of KNOWN_COLUMNS and `tags.<key>` in any dtype; `account` stands where the table
+    gives none; `extra` are faults that the reader found, named first.
+    """
+    present = set(frame.columns)
+    columns: dict[str, pl.Series] = {"record_number": frame["record_number"]}
+    for name in ("is_malformed", "type_error"):
+        if name in present:
+            columns[name] = frame[name]
+    for name in TEXT_COLUMNS:
+        if name in mapping.constants:
+            columns[name] = pl.repeat(mapping.constants[name], len(frame), dtype=pl.String, eager=True)
+        elif name in present:
+            columns[name] = read_texts(frame[name])
+    if "started_at" in present:
+        columns[_GIVEN] = (
+            frame["started_at"].is_not_null()
+            if frame["started_at"].dtype != pl.String
+            else (read_texts(frame["started_at"]).is_not_null())
+        )
+        columns["started_at"] = read_instants(frame["started_at"], mapping)
+    for name in (*COUNT_COLUMNS, "requests"):
+        if name in present:
+            columns[name], columns[_BAD + name] = read_counts(frame[name])
+    for name, scale in (*((meter, 9) for meter in METERS), ("reported_cost_usd", 12)):
+        if name in present:
+            columns[name], columns[_BAD + name] = read_decimals(frame[name], scale)
+    _add_tags(frame, columns)
+    read = pl.DataFrame({name: series.alias(name) for name, series in columns.items()})
+    good, rejected = split_faults(_normal(read), (*extra, *_faults(read)))
+    return canonical_usage(_leaves(good, mapping).with_columns(_account(good, account))), rejected
+
+
+def read_texts(values: pl.Series) -> pl.Series:
+    """Identifiers as stripped text; the NULL_WORDS are NULL."""
+    texts = values.cast(pl.String, strict=False).str.strip_chars()
+    return texts.set(texts.is_in(NULL_WORDS), None)
+
+
+def read_counts(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Whole numbers as Int64, and a mask of values that are given and are none: 12.5, text, more than 64 bits.
+
+    Integers, decimals, floats up to 2^53 and their texts are read; 12.0 is 12. Negative counts pass: they are for
+    the contract to name.
+    """
+    given = values.is_not_null()
+    if values.dtype.is_integer():
+        counts = values.cast(pl.Int64, strict=False)
+    elif values.dtype == pl.String:
+        texts = read_texts(values)
+        given = texts.is_not_null()
+        counts = texts.cast(pl.Int64, strict=False)
+        if counts.null_count() > texts.null_count():
+            counts = pl.select(pl.coalesce(counts, _whole(texts.cast(pl.Float64, strict=False)))).to_series()
+    elif values.dtype.is_float():
+        counts = _whole(values.cast(pl.Float64))
+    elif values.dtype.is_decimal():
+        counts = values.cast(pl.Int64, strict=False)
+        counts = counts.set(values != values.floor(), None)
+    else:
+        counts = pl.repeat(None, len(values), dtype=pl.Int64, eager=True)
+    return counts, given & counts.is_null()
+
+
+def _whole(values: pl.Series) -> pl.Series:
+    whole = values.is_finite() & (values == values.floor()) & (values.abs() <= _EXACT_FLOAT)
+    return values.set(~whole, None).cast(pl.Int64, strict=False)
+
+
+def read_decimals(values: pl.Series, scale: int) -> tuple[pl.Series, pl.Series]:
+    """Amounts as Decimal(38, scale), and a mask of values that are given and are no decimal number.
+
+    Floats are taken at their shortest text (the digits that were written), then everything is rounded half to even at
+    the last place, exactly, in decimal arithmetic. Each distinct value is read once.
+    """
+    dtype = pl.Decimal(38, scale)
+    if values.dtype.is_integer():
+        return values.cast(dtype, strict=False), values.is_not_null() & values.cast(dtype, strict=False).is_null()
+    texts = read_texts(values)
+    distinct = texts.drop_nulls().unique()
+    amounts = [_amount(text, scale) for text in distinct]
+    known = pl.DataFrame({"text": distinct, "amount": amounts}, schema={"text": pl.String, "amount": dtype})
+    joined = pl.DataFrame({"text": texts}).join(known, on="text", how="left", maintain_order="left")["amount"]
+    return joined, texts.is_not_null() & joined.is_null()
+
+
+def _amount(text: str, scale: int) -> Decimal | None:
+    try:
+        amount = parse_decimal(text).quantize(Decimal(1).scaleb(-scale), ROUND_HALF_EVEN)
+    except (ValueError, InvalidOperation):
+        return None
+    return amount if amount.adjusted() < 38 - scale else None
+
+
+def read_instants(values: pl.Series, mapping: ColumnMapping) -> pl.Series:
+    """Start times as UTC instants, by the mapping's [time]; what is no instant is NULL."""
+    if isinstance(values.dtype, pl.Datetime):
+        if values.dtype.time_zone is not None:
+            return values.dt.convert_time_zone("UTC").cast(INSTANT)
+        return pl.DataFrame({"t": values}).select(localise(pl.col("t"), mapping.timezone or "UTC"))["t"]
+    if values.dtype == pl.Date:
+        return read_instants(values.cast(pl.Datetime("us")), mapping)
+    if mapping.unit is not None:
+        return instants_from_numbers(values, mapping.unit, origin=mapping.origin)
+    if values.dtype != pl.String:
+        return pl.repeat(None, len(values), dtype=INSTANT, eager=True)
+    if mapping.time_format is not None:
+        return format_instants(values, mapping.time_format, timezone=mapping.timezone)
+    return parse_instants(values, timezone=mapping.timezone)
+
+
+def _add_tags(frame: pl.DataFrame, columns: dict[str, pl.Series]) -> None:
+    """Tags from a column of JSON (text, struct or map) and from single columns; single ones win for the same key."""
+    singles = {name: read_texts(frame[name]) for name in frame.columns if name.startswith(_TAG)}
+    if "tags" in frame.columns:
+        columns["tags"], columns[_BAD + "tags"] = read_tags(_json_text(frame["tags"]))
+    if not singles:
+        return
+    parts = pl.DataFrame({**singles, **({"tags": columns["tags"]} if "tags" in columns else {})})
+    distinct = parts.unique(maintain_order=True)
+    texts = [_merged(row) for row in distinct.iter_rows(named=True)]
+    known = distinct.with_columns(pl.Series("text", texts, dtype=pl.String))
+    columns["tags"] = parts.join(known, on=parts.columns, how="left", maintain_order="left", nulls_equal=True)["text"]
+
+
+def _merged(row: dict[str, str | None]) -> str | None:
+    whole = row.pop("tags", None)
+    singles = {name.removeprefix(_TAG): value for name, value in row.items() if value is not None}
+    return tag_text({**(json.loads(whole) if whole else {}), **singles})
+
+
+def _json_text(values: pl.Series) -> pl.Series:
+    if isinstance(values.dtype, pl.Struct):
+        return values.struct.json_encode()
+    if isinstance(values.dtype, pl.List):
+        pair = pl.element().struct.json_encode()
+        return pl.DataFrame({"t": values}).select("[" + pl.col("t").list.eval(pair).list.join(",") + "]").to_series()
+    return values.cast(pl.String, strict=False)
+
+
+def _normal(read: pl.DataFrame) -> pl.DataFrame:
+    present = set(read.columns)
+    steps = []
+    if "provider" in present:
+        steps.append(provider_name(pl.col("provider")).alias("provider"))
+    if "service_tier" in present:
+        steps.append(service_tier(pl.col("service_tier")).alias("service_tier"))
+    if "status" in present:
+        steps.append(pl.col("status").str.to_lowercase().replace(dict(STATUS_WORDS)).alias("status"))
+    return read.with_columns(steps)
+
+
+def _faults(read: pl.DataFrame) -> list[Fault]:
+    present = set(read.columns)
+    faults = []
+    if "started_at" in present:
+        faults.append(Fault(~pl.col(_GIVEN), "missing_timestamp", "started_at"))
+        faults.append(Fault(pl.col("started_at").is_null(), "bad_timestamp", "started_at"))
+    else:
+        faults.append(Fault(pl.lit(True), "missing_timestamp", "started_at"))
+    for name in ("provider", "model"):
+        absent = pl.col(name).is_null() if name in present else pl.lit(True)
+        faults.append(Fault(absent, f"missing_{name}", name))
+    for names, code in (
+        ((*COUNT_COLUMNS, "requests"), "bad_token_count"),
+        ((*METERS, "reported_cost_usd"), "bad_amount"),
+    ):
+        faults.extend(Fault(pl.col(_BAD + name), code, name) for name in names if name in present)
+    if _BAD + "tags" in present:
+        faults.append(Fault(pl.col(_BAD + "tags"), "type_error", "tags"))
+    counted = [pl.col(name).is_null() for name in (*COUNT_COLUMNS, *METERS) if name in present]
+    succeeded = pl.col("status").fill_null("success") == "success" if "status" in present else pl.lit(True)
+    faults.append(Fault(succeeded & (pl.all_horizontal(counted) if counted else pl.lit(True)), "missing_usage"))
+    return faults
+
+
+def _leaves(good: pl.DataFrame, mapping: ColumnMapping) -> pl.DataFrame:
+    """`input_tokens` split into disjoint leaves by subtraction; reasoning added to output where it stands beside it."""
+    steps = []
+    if INPUT_TOTAL in good.columns:
+        cached = [pl.col(name).fill_null(0) for name in CACHE_COLUMNS if name in good.columns]
+        off = pl.sum_horizontal(cached) if cached and mapping.input_includes_cache else pl.lit(0)
+        steps.append((pl.col(INPUT_TOTAL).fill_null(0) - off).alias("input_uncached_tokens"))
+    if mapping.output_excludes_reasoning and {"output_tokens", "reasoning_tokens"} <= set(good.columns):
+        both = pl.col("output_tokens").fill_null(0) + pl.col("reasoning_tokens").fill_null(0)
+        steps.append(both.alias("output_tokens"))
+    return good.with_columns(steps).drop([n for n in good.columns if n.startswith((_BAD, _TAG))], strict=False)
+
+
+def _account(good: pl.DataFrame, account: str) -> pl.Expr:
+    named = pl.col("account") if "account" in good.columns else pl.lit(None, dtype=pl.String)
+    return named.fill_null(pl.lit(account)).alias("account")
