@@ -18,7 +18,7 @@ import polars as pl
 from pipelines.connectors import registry
 from pipelines.contracts.fields import conform, empty, polars_schema
 from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
-from pipelines.intake import Progress, clear_pending, global_sources, pending_files, pending_rebuilds, stage, staging
+from pipelines.intake import Progress, clear_pending, pending_files, pending_rebuilds, stage, staging
 from pipelines.lake import Lake
 from pipelines.landing import Ledger
 from pipelines.quantities import METERS
@@ -80,9 +80,9 @@ def _reread(
     wanted = set(ledger.files_touching(("core__usage",), days)) - staged
     found = {file.landed_file: file for file in ledger.found(settings, wanted)}
     report.missing_raw = sorted(wanted - set(found))
-    everywhere = global_sources()
     for file in found.values():
-        stage(settings, lake, file, only_days=None if file.source in everywhere else frozenset(days))
+        everywhere = registry.has_global_keys(file.source)
+        stage(settings, lake, file, only_days=None if everywhere else frozenset(days))
     return sorted(found)
 
 
@@ -93,7 +93,6 @@ class _Merger:
         self.lake = lake
         self.ledger = ledger
         self.precedence = precedence
-        self.rules = registry.merge_rules()
         self.afresh: set[str] = set()
         self.pieces: dict[str, list[Path]] = {}
         self.moved: dict[str, list[pl.DataFrame]] = {}
@@ -102,12 +101,11 @@ class _Merger:
     def add_staged(self, landed_files: list[str]) -> None:
         """Sort staged pieces by day; rows of sources with global keys go to the day on which their call was first seen."""
         self.staged = set(landed_files)
-        everywhere = global_sources()
         homeless: dict[str, list[Path]] = {}
         for landed_file in landed_files:
             for path in sorted(staging(self.lake, landed_file).glob("*/*.parquet")):
                 source = pl.read_parquet(path, columns=["source"], n_rows=1)["source"].item()
-                if source in everywhere:
+                if registry.has_global_keys(source):
                     homeless.setdefault(source, []).append(path)
                 else:
                     self.pieces.setdefault(path.parent.name, []).append(path)
@@ -152,7 +150,8 @@ class _Merger:
         held, old_duplicates, old_meters = self._held(day, fresh)
         rows = pl.concat([held, fresh]) if len(held) else fresh
         before = str(date.fromisoformat(day) - timedelta(days=1))
-        merged = merge_day(rows, self.rules, self.precedence, self._seen(before), lambda hashes: self._seen_rows(before, hashes))
+        rules = registry.merge_rules(rows["source"].unique())
+        merged = merge_day(rows, rules, self.precedence, self._seen(before), lambda hashes: self._seen_rows(before, hashes))
         duplicates = pl.concat([old_duplicates, merged.duplicates])
         meters = pl.concat([_still_there(old_meters, merged.accepted), _long_meters(merged.accepted)])
         self.lake.write("core__usage", day, merged.accepted.select(list(polars_schema(CoreUsage))), None)

@@ -104,16 +104,11 @@ def _take_in(settings: Settings, lake: Lake, ledger: Ledger, file: FoundFile, re
 
 def _mark_what_hangs_on(lake: Lake, ledger: Ledger, landed_file: str, source: str) -> None:
     """Days to rebuild when a file version goes: its own; for a source with global keys, every day of the source."""
-    if source in global_sources():
+    if registry.has_global_keys(source):
         lake.remove("core__request_days", source)
         mark_for_rebuild(lake, ledger.days_of(ledger.files_of(source)))
     else:
         mark_for_rebuild(lake, ledger.days_of([landed_file]))
-
-
-def global_sources() -> set[str]:
-    """Request logs whose ids are unique for ever: one call may be told again on any later day."""
-    return {source for source, rule in registry.merge_rules().items() if rule.window == "global"}
 
 
 def staging(lake: Lake, landed_file: str) -> Path:

@@ -12,9 +12,9 @@ does. In the first case the quantity is brought to single tokens. PricingCurrenc
 currency of SaaS vendors and never tokens; a line priced in it bills none.
 
 The token leaf and tier come from SkuPriceDetails (TokenType, ServiceTier), else from the first of SkuMeter,
-x_UsageType, SkuId, ChargeDescription that names a direction. The model comes from SkuPriceDetails (Model, ModelName, ModelId), else
-from a meter `<model id>, <words>` of a vendor that is no cloud. Clouds abbreviate model names (`gpt 4o 1120`,
-`Claude4.6Sonnet`): such a name is nobody's id, so their model is NULL and the line is matched without it.
+x_UsageType, SkuId, ChargeDescription that names a direction. The model comes from SkuPriceDetails (Model, ModelName,
+ModelId), else from a meter `<model id>, <words>` of a vendor that is no cloud. Clouds abbreviate model names
+(`gpt 4o 1120`, `Claude4.6Sonnet`): such a name is nobody's id, so the model is NULL and the line matches without it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ What lives here: the list, and loading one connector on demand. What does not: a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 
 from pipelines.connectors.base import Connector, MergeRule, Role
@@ -38,6 +39,11 @@ def connector(source: str) -> Connector:
     return loaded
 
 
-def merge_rules() -> dict[str, MergeRule]:
-    """How each request log's rows with one id become one."""
-    return {source: connector(source).merge for source, role in SOURCES.items() if role == "log"}
+def merge_rules(sources: Iterable[str]) -> dict[str, MergeRule]:
+    """How the rows with one id become one, for each of these request logs."""
+    return {source: connector(source).merge for source in sorted(set(sources))}
+
+
+def has_global_keys(source: str) -> bool:
+    """True for request logs whose ids are unique for ever: one call may be told again on any later day."""
+    return SOURCES.get(source) == "log" and connector(source).merge.window == "global"
