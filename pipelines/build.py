@@ -15,7 +15,6 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pandera.polars as pa
 import polars as pl
 
 from pipelines.contracts.dictionary import contract_of
@@ -24,6 +23,7 @@ from pipelines.derived_tables import PYTHON_TABLES, REFERENCE_NAMES, reference_f
 from pipelines.lake import Lake, combined_digest
 from pipelines.settings import CODE_VERSION, Settings
 from pipelines.sqlmodel import SqlModel, load_models
+from pipelines.transforms.reference_tables import reference_digest
 from pipelines.warehouse import create_view, session
 
 Progress = Callable[[str, int, int], None]
@@ -79,12 +79,17 @@ def build_order() -> list[str]:
 
 
 def refresh_reference(settings: Settings) -> BuildReport:
-    """Read the reference CSVs and replace the lake's tables that changed."""
+    """Replace the lake's reference tables when a CSV of data/reference or <home>/reference changed; else no work."""
     lake = Lake(settings.lake)
     report = BuildReport("ref")
+    signature = combined_digest([CODE_VERSION, reference_digest(settings)])
     with lake.writing():
+        held = [lake.partitions(name).get(ALL) for name in REFERENCE_NAMES]
+        if all(partition is not None and partition.signature == signature for partition in held):
+            report.unchanged = len(held)
+            return report
         for name, frame in sorted(reference_frames(settings).items()):
-            _write_if_new(lake, name, ALL, frame, contract_of(name), "", report)
+            _write(lake, name, ALL, frame, signature, report)
     return report
 
 
@@ -107,7 +112,7 @@ def refresh_table(settings: Settings, table: str, progress: Progress | None = No
             if progress:
                 progress(f"building {table} {key}", number, len(keys))
             frame = _build(settings, lake, table, key)
-            _write_if_new(lake, table, key, frame, contract_of(table), signature, report)
+            _write(lake, table, key, frame, signature, report)
     return report
 
 
@@ -165,15 +170,7 @@ def _build(settings: Settings, lake: Lake, table: str, key: str) -> pl.DataFrame
         return connection.sql(sql_models()[table].sql).pl()
 
 
-def _write_if_new(
-    lake: Lake,
-    table: str,
-    key: str,
-    frame: pl.DataFrame,
-    contract: type[pa.DataFrameModel],
-    signature: str,
-    report: BuildReport,
-) -> None:
-    lake.write(table, key, frame, contract, signature)
+def _write(lake: Lake, table: str, key: str, frame: pl.DataFrame, signature: str, report: BuildReport) -> None:
+    lake.write(table, key, frame, contract_of(table), signature)
     report.built.append(key)
     report.rows += len(frame)

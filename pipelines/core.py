@@ -18,7 +18,7 @@ from pipelines.intake import Progress
 from pipelines.lake import Lake
 from pipelines.landing import Ledger
 from pipelines.settings import Settings
-from pipelines.transforms.reference_tables import load_reference
+from pipelines.transforms.reference_tables import BY_ASSET, load_table
 
 
 @dataclass
@@ -44,6 +44,6 @@ def merge_core(settings: Settings, rebuild: Iterable[str] = (), progress: Progre
 
 
 def _precedence(settings: Settings) -> dict[str, int]:
-    sources = load_reference(settings)["ref__sources"].filter(pl.col("role") == "log")
+    sources = load_table(BY_ASSET["ref__sources"], settings).filter(pl.col("role") == "log")
     best = sources.group_by("source").agg(pl.col("precedence").min())
     return dict(best.iter_rows())

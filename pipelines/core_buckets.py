@@ -88,10 +88,12 @@ def _write_day(lake: Lake, ledger: Ledger, table: str, day: str, speakers: pl.Da
     told = keyed.join(speaking, on=["landed_file", "provider", "bucket_start_key"], how="inner").filter(
         ~pl.col("source").is_in(_DAY_BUCKETED) | (pl.col("account") == pl.col("bucket_account"))
     )
-    spoken = told.select(rows.columns).unique(["landed_file", "record_number"]).sort("landed_file", "record_number")
+    # One record may hold tokens and meters, a row each: whole rows are compared, and records are counted.
+    part = [name for name in ("meter",) if name in rows.columns]
+    spoken = told.select(rows.columns).unique().sort("landed_file", "record_number", *part)
     lake.write(table, day, spoken, contract)
-    total = rows.group_by("landed_file").len("rows")
-    kept = spoken.group_by("landed_file").len("kept")
+    total = rows.group_by("landed_file").agg(pl.col("record_number").n_unique().alias("rows"))
+    kept = spoken.group_by("landed_file").agg(pl.col("record_number").n_unique().alias("kept"))
     counts = total.join(kept, on="landed_file", how="left").select(
         "landed_file", pl.col("kept").fill_null(0).cast(pl.Int64), pl.lit(0).alias("duplicate"),
         (pl.col("rows") - pl.col("kept").fill_null(0)).cast(pl.Int64).alias("superseded"), pl.lit(0).alias("quarantined"),

@@ -76,6 +76,25 @@ def survey(settings: Settings, ledger: Ledger, sources: Iterable[str]) -> Survey
     A file younger than `settle_seconds` is looked at again after `settle_wait_seconds`; if its size or time moved it is left
     for the next run. Folders that are no source are counted by name, never read.
     """
+    found, unknown = _listing(settings, sources)
+    remembered = ledger.remembered()
+    candidates = [file for file in found if remembered.get((file.source, file.relative_path)) != _stamp(file)]
+    settled, unsettled = _settle(candidates, settings)
+    fresh = [identified for file in settled for identified in [_identify(file)] if not ledger.is_current(identified)]
+    return Survey(fresh, unsettled, unknown, len(found) - len(candidates))
+
+
+def unseen(settings: Settings, ledger: Ledger, sources: Iterable[str]) -> tuple[list[FoundFile], dict[str, int]]:
+    """Files of which the ledger does not know path, size and time, and folders that are no source. Reads no file.
+
+    A look that costs one walk of landing/: for sensors, and to tell that there is nothing to do.
+    """
+    found, unknown = _listing(settings, sources)
+    remembered = ledger.remembered()
+    return [file for file in found if remembered.get((file.source, file.relative_path)) != _stamp(file)], unknown
+
+
+def _listing(settings: Settings, sources: Iterable[str]) -> tuple[list[FoundFile], dict[str, int]]:
     known_sources = set(sources)
     found: list[FoundFile] = []
     unknown: dict[str, int] = {}
@@ -85,11 +104,7 @@ def survey(settings: Settings, ledger: Ledger, sources: Iterable[str]) -> Survey
                 found.extend(_walk(folder))
             else:
                 unknown[folder.name] = sum(1 for _ in _walk(folder)) if folder.is_dir() else 1
-    remembered = ledger.remembered()
-    candidates = [file for file in found if remembered.get((file.source, file.relative_path)) != _stamp(file)]
-    settled, unsettled = _settle(candidates, settings)
-    fresh = [identified for file in settled for identified in [_identify(file)] if not ledger.is_current(identified)]
-    return Survey(fresh, unsettled, unknown, len(found) - len(candidates))
+    return found, unknown
 
 
 def _walk(folder: Path) -> Iterator[FoundFile]:

@@ -14,15 +14,15 @@ from datetime import date
 
 import polars as pl
 
+from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.contracts.rollup import IntMeterRollup, IntUsageRollup
 from pipelines.contracts.usage import CoreMeters, CoreUsage
 from pipelines.lake import Lake, combined_digest
 from pipelines.settings import CODE_VERSION, Settings
 from pipelines.transforms.model_resolution import resolve_models
-from pipelines.transforms.price_book import context_thresholds, load_price_book
+from pipelines.transforms.price_book import context_thresholds
 from pipelines.transforms.price_schedules import price_edges
-from pipelines.transforms.reference_tables import load_reference
 from pipelines.transforms.rollup import Grain, roll_up_meters, roll_up_usage
 
 Progress = Callable[[str, int, int], None]
@@ -37,14 +37,14 @@ class RollupReport:
 
 
 def roll_up_days(settings: Settings, force: Iterable[str] = (), progress: Progress | None = None) -> RollupReport:
-    """Bring both roll-ups up to date with the core days, the price book and the rules."""
+    """Bring both roll-ups up to date with the core days and with the lake's reference tables (refreshed before)."""
     lake = Lake(settings.lake)
     report = RollupReport()
     with lake.writing():
         core, meters = lake.partitions("core__usage"), lake.partitions("core__meters")
         done = lake.partitions("int__usage_rollup")
         forced = set(force)
-        cutter = _Cutter(settings)
+        cutter = _Cutter(lake)
         stale = []
         for day, partition in core.items():
             content = combined_digest([CODE_VERSION, partition.sha256, meters[day].sha256 if day in meters else ""])
@@ -66,13 +66,10 @@ def roll_up_days(settings: Settings, force: Iterable[str] = (), progress: Progre
 class _Cutter:
     """What the price book and the rules demand of the grain. Loads them once, and only when a day may be stale."""
 
-    def __init__(self, settings: Settings) -> None:
-        reference = load_reference(settings)
-        self._book = load_price_book(settings)
-        self._schedules = reference["ref__price_schedules"]
-        self._aliases = reference["ref__model_aliases"]
-        self._contracts = reference["ref__contract_prices"]
-        rules = reference["ref__features"]
+    def __init__(self, lake: Lake) -> None:
+        names = ("ref__price_book", "ref__price_schedules", "ref__model_aliases", "ref__contract_prices", "ref__features")
+        tables = [_or_empty(lake.read(name, "all"), contract_of(name)) for name in names]
+        self._book, self._schedules, self._aliases, self._contracts, rules = tables
         fields = rules["field"].unique().to_list()
         self.tag_keys = frozenset(name.removeprefix("tag:") for name in fields if name.startswith("tag:"))
         self.keeps_sessions = "session_id" in fields
@@ -80,7 +77,7 @@ class _Cutter:
         self._known: dict[tuple[tuple[str, str, str], ...], pl.DataFrame] = {}
         self.book_and_rules = combined_digest(
             [
-                *(str(frame.hash_rows().sum()) for frame in (self._book, self._schedules, self._aliases, self._contracts)),
+                *(partition.sha256 for name in names[:4] for partition in lake.partitions(name).values()),
                 json.dumps([sorted(self.tag_keys), self.keeps_sessions]),
             ]
         )

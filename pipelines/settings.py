@@ -32,10 +32,12 @@ class Settings:
     memory_limit: str = "4GB"
     settle_seconds: float = 10.0
     settle_wait_seconds: float = 2.0
+    is_deployed: bool = False
+    """True where schedules and sensors start by themselves (TOKENMART_DEPLOYMENT=production)."""
 
     @classmethod
     def load(cls, home: str | os.PathLike[str] | None = None) -> Settings:
-        """Settings from the environment: TOKENMART_HOME, TOKENMART_NOW, TOKENMART_THREADS, TOKENMART_MEMORY.
+        """Settings from the environment: TOKENMART_HOME, _NOW, _THREADS, _MEMORY, _SETTLE_SECONDS, _DEPLOYMENT.
 
         Raises SettingsError for a clock that is no UTC instant, or when Pandera's validation is switched off.
         """
@@ -54,6 +56,7 @@ class Settings:
             threads=threads,
             memory_limit=os.environ.get("TOKENMART_MEMORY", "4GB"),
             settle_seconds=float(_whole("TOKENMART_SETTLE_SECONDS", default=10, least=0)),
+            is_deployed=os.environ.get("TOKENMART_DEPLOYMENT", "dev").strip().lower() == "production",
         )
 
     @property

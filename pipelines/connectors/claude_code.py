@@ -3,12 +3,12 @@
 What lives here: the connector of landing/claude_code/. What does not: the arithmetic of Anthropic's usage object
 (native_usage_anthropic.py), Claude Code's analytics API and telemetry.
 
-A row is written per content block, so one message repeats with the same id, and early rows hold placeholder counts: the
-row with the largest total stays, at the first time seen, in whatever file (session_files.py). `message.id` alone is the
-key, because gateways drop `requestId` and side chains replay a message under a new one. Only assistant rows with usage
-are calls; user, system, summary, progress and result rows, and the tool's own `<synthetic>` messages carry none.
-`costUSD` is a client-side estimate and is ignored. Paths, branches and texts are never read, so there is no feature: rules
-in features.csv match the account folder or the session.
+A row is written per content block, so one message repeats with the same id, and early rows hold placeholder counts:
+the row with the largest total stays, at the first time seen, in whatever file (session_files.py). `message.id` alone
+is the key, because gateways drop `requestId` and side chains replay a message under a new one. Only assistant rows
+with usage are calls; user, system, summary, progress and result rows, and the tool's own `<synthetic>` messages carry
+none. `costUSD` is a client-side estimate and is ignored. Paths, branches and texts are never read, so there is no
+feature: rules in features.csv match the account folder or the session.
 """
 
 from __future__ import annotations
@@ -74,7 +74,11 @@ def _batch(session: pl.DataFrame, account: str) -> Batch:
     )
     counted = pl.any_horizontal(pl.col("usage").struct.field(name).is_not_null() for name in _COUNTS)
     kind = pl.coalesce("type", "role")
-    is_call = (kind == "assistant") & (counted | pl.col("type_error").is_not_null()) & (pl.col("model") != _SYNTHETIC).fill_null(True)
+    is_call = (
+        (kind == "assistant")
+        & (counted | pl.col("type_error").is_not_null())
+        & (pl.col("model") != _SYNTHETIC).fill_null(True)
+    )
     calls = frame.filter(pl.col("is_malformed") | is_call.fill_null(False))
     good, rejected = split_faults(calls, (*JSON_FAULTS, *_FAULTS))
     read, uneven = split_faults(_counted(good), _USAGE_FAULTS)

@@ -2,12 +2,12 @@
 
 What lives here: the connector of landing/codex_cli/. What does not: OpenAI's own usage API or response objects.
 
-Two kinds of records count calls. A `token_usage_record` (since 2026-09) stands for one response and is authoritative: its
-`usage` is what that response used, `turn_token_usage` and `thread_token_usage` are cumulative and are not read. Before the
-first of them, `token_count` events carry `total_token_usage`, cumulative for the thread: a call is counted when it
-advances, by the difference. An event that repeats the same totals, or has no `info` (rate limits only), is no call. Where
-nothing precedes (a resumed file) or the totals fall (compaction), `last_token_usage` is the call. Cached and cache-write
-tokens are inside input, reasoning inside output; `total_tokens` is not relied upon.
+Two kinds of records count calls. A `token_usage_record` (since 2026-09) stands for one response and is authoritative:
+its `usage` is what that response used, `turn_token_usage` and `thread_token_usage` are cumulative and are not read.
+Before the first of them, `token_count` events carry `total_token_usage`, cumulative for the thread: a call is counted
+when it advances, by the difference. An event that repeats the same totals, or has no `info` (rate limits only), is no
+call. Where nothing precedes (a resumed file) or the totals fall (compaction), `last_token_usage` is the call. Cached
+and cache-write tokens are inside input, reasoning inside output; `total_tokens` is not relied upon.
 
 The model is in the event or in the `turn_context` before it. Forks and sub-agents replay the parent's records with new
 times: the key is the response id, else the turn (or the oldest session of the lineage that the file names) with the
@@ -95,7 +95,10 @@ def _with_context(session: pl.DataFrame) -> pl.DataFrame:
         (kind == "turn_context").fill_null(False).alias("is_context"),
         (kind == "session_meta").fill_null(False).alias("is_meta"),
         *[payload.field(name).alias(f"payload.{name}") for name in ("id", "turn_id", "model", "service_tier")],
-        *[payload.field(name).alias(name) for name in ("response_id", "forked_from_id", "model_provider", "info", "usage")],
+        *[
+            payload.field(name).alias(name)
+            for name in ("response_id", "forked_from_id", "model_provider", "info", "usage")
+        ],
     ).drop("payload")
     info = pl.col("info").struct
     for name in _COUNTS:
@@ -119,7 +122,7 @@ def _with_context(session: pl.DataFrame) -> pl.DataFrame:
 
 
 def _session(frame: pl.DataFrame) -> list[pl.Expr]:
-    """Session, lineage and provider as the file's session_meta records name them; the first record is the file's own."""
+    """Session, lineage and provider as the session_meta records name them; the first of them is the file's own."""
     metas = frame.filter("is_meta").select("payload.id", "forked_from_id", "model_provider")
     own = metas["payload.id"].item(0) if len(metas) else None
     parents = dict(metas.select("payload.id", "forked_from_id").drop_nulls().rows())
@@ -136,7 +139,7 @@ def _session(frame: pl.DataFrame) -> list[pl.Expr]:
 
 
 def _with_calls(frame: pl.DataFrame) -> pl.DataFrame:
-    """`n.<count>` of the call that a record stands for, and `is_call`; `is_bad_call` where its counts cannot be read."""
+    """`n.<count>` of the call that a record stands for, and `is_call`; `is_bad_call` where counts cannot be read."""
     is_total = pl.col("is_event") & pl.col("sum.input_tokens").is_not_null() & (pl.col("records_so_far") == 0)
     before = [
         pl.when(is_total).then(pl.col(f"sum.{name}").fill_null(0.0)).forward_fill().shift(1).alias(f"before.{name}")

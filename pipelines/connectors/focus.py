@@ -11,9 +11,11 @@ the columns of one line mean for providers, units and SKUs (focus_lines.py), exa
 - A split row (1.3+, AllocatedMethodId set) replaces its origin. Where a file still holds the origin — same resource,
   SKU, period and category, and its costs are the sums of the splits — the origin is rejected as `replaced_by_split`.
 - Covered are all UTC days between the first and last charge of a provider and account; days without lines are covered
-  and empty. Corrections and charges outside their billing period do not widen this: they add to old days, they do not
-  replace them. Days of an account with an unreadable line are not complete; a line whose day, provider or account
-  cannot be told leaves no day of the file complete.
+  and empty. Days of an account with an unreadable line are not complete; a line whose day, provider or account cannot
+  be told leaves no day of the file complete.
+- Corrections and charges outside their billing period do not widen this: they add to old days, they do not replace
+  them. Their days are buckets of a kind of their own (`cost_outside_<billing month>`), never complete, so that a new
+  export of that month replaces them and nothing else, and that they alone never make a day look billed.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from pipelines.contracts.fields import DEFAULT_ACCOUNT
 from pipelines.errors import FileRejectedError
 
 RESULT_KIND = "cost"
+OUTSIDE_KIND = "cost_outside"
 
 _ORIGIN_KEY = ["ResourceId", "SkuId", "SkuPriceId", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory"]
 _COSTS = ["billed_cost_in_currency", "effective_cost_in_currency"]
@@ -112,9 +115,10 @@ def _batch(chunk: CsvChunk, fallback: str, splits: pl.DataFrame | None, coverage
 
 @dataclass
 class _Coverage:
-    """First and last day per provider and account, and the days with an unreadable line."""
+    """First and last day per provider and account, days of lines outside, and days with an unreadable line."""
 
     spans: dict[tuple[str, str], tuple[date, date]] = field(default_factory=dict)
+    outside: set[tuple[str, str, str, date]] = field(default_factory=set)
     spoiled: set[tuple[str, str, date]] = field(default_factory=set)
     is_spoiled: bool = False
 
@@ -127,6 +131,8 @@ class _Coverage:
         for provider, account, first, last in found.iter_rows():
             known = self.spans.get((provider, account), (first, last))
             self.spans[provider, account] = (min(first, known[0]), max(last, known[1]))
+        month = pl.col("billing_month").fill_null("unknown")
+        self.outside |= set(lines.filter(~inside).select("provider", "account", month, day.alias("day")).iter_rows())
 
     def spoil(self, lines: pl.DataFrame) -> None:
         places = lines.select("provider", "account", pl.col("charge_period_start").dt.date().alias("day")).unique()
@@ -138,10 +144,18 @@ class _Coverage:
         for (provider, account), (first, last) in sorted(self.spans.items()):
             for offset in range((last - first).days + 1):
                 day = first + offset * _ONE_DAY
-                start = datetime.combine(day, time(), tzinfo=UTC)
                 is_complete = not self.is_spoiled and (provider, account, day) not in self.spoiled
-                rows.append((provider, account, RESULT_KIND, start, start + _ONE_DAY, is_complete))
+                rows.append((provider, account, RESULT_KIND, *_edges(day), is_complete))
+        for provider, account, month, day in sorted(self.outside):
+            first, last = self.spans.get((provider, account), (date.max, date.min))
+            if not first <= day <= last:
+                rows.append((provider, account, f"{OUTSIDE_KIND}_{month}", *_edges(day), False))
         return pl.DataFrame(rows, schema=BUCKET_SCHEMA, orient="row")
+
+
+def _edges(day: date) -> tuple[datetime, datetime]:
+    start = datetime.combine(day, time(), tzinfo=UTC)
+    return start, start + _ONE_DAY
 
 
 def _resolve(file: LandedFile) -> dict[str, str]:

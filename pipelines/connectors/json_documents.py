@@ -90,8 +90,8 @@ def document_records(file: LandedFile, unwrap: Unwrap) -> list[Any]:
 def as_json_lines(file: LandedFile, unwrap: Unwrap, fields: Collection[str]) -> Iterator[Path]:
     """A path to the records as JSON lines: the file itself, or for documents a temporary copy with only `fields`.
 
-    A file whose lines are documents around several records counts as documents. Record numbers of the lines are those of
-    the records in document order. The copy is deleted on leaving.
+    A file whose lines are documents around several records counts as documents. Record numbers of the lines are those
+    of the records in document order. The copy is deleted on leaving.
     """
     kind = json_kind(file.path)
     if kind == "empty" or (kind == "lines" and not _is_wrapped(file.path, unwrap)):

@@ -81,7 +81,8 @@ def _chunks(path: Path, shape: Shape, chunk_rows: int, *, strict: bool, skip: in
                 else:
                     yield _lenient_chunk(numbered, shape)
         # What DuckDB finds after the first batch reaches us through Arrow, as an OSError.
-        except (duckdb.Error, OSError) as error:
+        # A message that quotes a cut UTF-8 character cannot become a DuckDB error and is a UnicodeDecodeError.
+        except (duckdb.Error, OSError, UnicodeDecodeError) as error:
             if strict:
                 raise _DirtyFileError(given) from error
             raise

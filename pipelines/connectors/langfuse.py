@@ -4,10 +4,10 @@ What lives here: the connector of landing/langfuse/ (`{trace, observations[]}`, 
 `{batch[]}` of ingestion events, arrays, JSON lines of any of these; camelCase and snake_case). What does not: how a map
 of usage details becomes leaves (langfuse_usage.py).
 
-Only GENERATION and EMBEDDING observations are calls: AGENT, SPAN and the others repeat what their children used and carry
-no usage of their own. Langfuse's costs are inferred and ignored. Observations change until late: the latest `updatedAt`
-stays. LiteLLM's callback writes ids such as `time-14-13-16-469836_chatcmpl-…`: the provider's own response id in them is
-the request id, so that the same call in LiteLLM's own log is recognised.
+Only GENERATION and EMBEDDING observations are calls: AGENT, SPAN and the others repeat what their children used and
+carry no usage of their own. Langfuse's costs are inferred and ignored. Observations change until late: the latest
+`updatedAt` stays. LiteLLM's callback writes ids such as `time-14-13-16-469836_chatcmpl-…`: the provider's own response
+id in them is the request id, so that the same call in LiteLLM's own log is recognised.
 
 Observations name no provider. In this order: what the instrumentation says in metadata (`ls_provider`,
 `gen_ai.provider.name`, `gen_ai.system`, `llm.provider`, `llm.system`, `provider`) where that is a known provider, the

@@ -3,13 +3,13 @@
 What lives here: the key names that integrations use, and the decision whether details are parts of `input` and `output`
 or stand beside them. What does not: observations (langfuse.py).
 
-Langfuse's documentation wants disjoint keys, but many integrations send the provider's inclusive counts with the details
-beside them. The `total` decides: where input + output = total, the details are parts; where they only sum to the total
-together, they stand beside. Details of one side only may be parts (reasoning inside output, cache beside input): the four
-combinations are tried in that order. Without a total, keys named `prompt_details.…` and `completion_details.…` are parts
-(OpenInference's habit) and the others stand beside. A total above all of these, with no details, is thinking that the
-endpoint leaves out of its output: it is billed as output. Any other total contradicts its parts, and the record is
-rejected rather than guessed.
+Langfuse's documentation wants disjoint keys, but many integrations send the provider's inclusive counts with the
+details beside them. The `total` decides: where input + output = total, the details are parts; where they only sum to
+the total together, they stand beside. Details of one side only may be parts (reasoning inside output, cache beside
+input): the four combinations are tried in that order. Without a total, keys named `prompt_details.…` and
+`completion_details.…` are parts (OpenInference's habit) and the others stand beside. A total above all of these, with
+no details, is thinking that the endpoint leaves out of its output: it is billed as output. Any other total contradicts
+its parts, and the record is rejected rather than guessed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ LEGACY_SHAPE: Shape = {**{name: NUMBER for names in _TOTALS.values() for name in
 
 
 def read_details(details: pl.DataFrame, legacy: pl.DataFrame, older: pl.DataFrame) -> pl.DataFrame:
-    """Counts of one observation a row, from its usage details, else its `usage` object, else the UI's `inputUsage` columns.
+    """Counts of one observation a row, from its usage details, else its `usage` object, else the UI's own columns.
 
     Columns: `u.input`, `u.output`, `u.total` and the parts (Float64), `unit`, `has_usage`, `input_is_inclusive`,
     `output_is_inclusive`, `total_contradicts`. Zeros of the UI's columns alone are no usage: it writes 0 for "unknown".
@@ -145,7 +145,7 @@ def _decide(read: pl.DataFrame) -> pl.DataFrame:
 
 
 def leaves(is_embedding: pl.Expr) -> list[pl.Expr]:
-    """Expressions of the disjoint leaves over the columns of `read_details`; a negative one shows parts above the whole."""
+    """The disjoint leaves over the columns of `read_details`; a negative one shows parts above the whole."""
     inner = pl.sum_horizontal(f"u.{name}" for name in _INPUT_PARTS)
     fresh = pl.col("u.input") - pl.when("input_is_inclusive").then(inner).otherwise(0.0)
     spoken = pl.when("output_is_inclusive").then(-pl.col("u.output_audio")).otherwise(pl.col("u.reasoning"))

@@ -5,10 +5,10 @@ not: LiteLLM's daily roll-ups (overlapping sums of the same traffic) and its pri
 
 How LiteLLM counts (schema of 1.109.1): `prompt_tokens` includes cache reads and cache writes for every provider, and
 the split stands only in `metadata.usage_object` or `metadata.additional_usage_values`; `completion_tokens` includes
-reasoning. `metadata` and `request_tags` are JSON kept as text. Naive times are UTC. `spend` is an estimate from LiteLLM's
-own price map and is ignored. An answer out of the proxy's cache (`cache_hit`, or `_cache_hit` in the id) never reached
-a provider: it carries no usage. So does a failure that has neither provider nor tokens. `_batch_cost` in the id is the
-cost row of a batch. `request_id` may come again with later numbers: the row that ended last stays.
+reasoning. `metadata` and `request_tags` are JSON kept as text. Naive times are UTC. `spend` is an estimate from
+LiteLLM's own price map and is ignored. An answer out of the proxy's cache (`cache_hit`, or `_cache_hit` in the id)
+never reached a provider: it carries no usage. So does a failure that has neither provider nor tokens. `_batch_cost` in
+the id is the cost row of a batch. `request_id` may come again with later numbers: the row that ended last stays.
 """
 
 from __future__ import annotations

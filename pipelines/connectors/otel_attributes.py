@@ -123,9 +123,10 @@ _NATIVELY_DISJOINT = ("anthropic", "aws_bedrock")
 def is_leaf_operation() -> pl.Expr:
     """True for spans that are one call of a model, by the words of their dialect.
 
-    `gen_ai.operation.name` decides where it is set: invoke_agent and workflow spans repeat or sum what their children used.
-    Else OpenInference's kind, the AI SDK's operation (`ai.generateText.doGenerate` is the call, `ai.generateText` its
-    sum), OpenLLMetry's request type; a span of no dialect is a call when it has a model and counts and is no workflow.
+    `gen_ai.operation.name` decides where it is set: invoke_agent and workflow spans repeat or sum what their children
+    used. Else OpenInference's kind, the AI SDK's operation (`ai.generateText.doGenerate` is the call,
+    `ai.generateText` its sum), OpenLLMetry's request type; a span of no dialect is a call when it has a model and
+    counts and is no workflow.
     """
     counted = pl.any_horizontal(pl.col(name).is_not_null() for name in ("n.input", "n.output"))
     bare = pl.col("model").is_not_null() & counted & pl.col("traceloop_kind").is_null()

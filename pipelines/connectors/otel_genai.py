@@ -1,7 +1,7 @@
 """OpenTelemetry traces of GenAI calls in OTLP/JSON: ExportTraceServiceRequest as a document or as JSON lines.
 
-What lives here: the connector of landing/otel_genai/: the envelope, span status, identity. What does not: attribute names
-and token arithmetic (otel_attributes.py). Metrics and logs are not read.
+What lives here: the connector of landing/otel_genai/: the envelope, span status, identity. What does not: attribute
+names and token arithmetic (otel_attributes.py). Metrics and logs are not read.
 
 A record is a span, numbered through the file; a line that is no trace export is one record. Only leaf operations are
 calls, other spans carry no usage. Where two instrumentations wrap the same call (a leaf operation right inside one of

@@ -115,6 +115,7 @@ class IntBillLines(pa.DataFrameModel):
     fx_rate_id: str = pa.Field(nullable=True)
     billed_cost_usd: Usd = pa.Field(nullable=True)
     effective_cost_usd: Usd = pa.Field(nullable=True)
+    billed_cost_at_invoice_rate_usd: Usd = pa.Field(nullable=True)
 
     class Config:
         strict = True
@@ -138,6 +139,7 @@ class IntBilledKeys(pa.DataFrameModel):
     bill_lines: pl.Int64 = pa.Field(ge=0)
     billed_cost_usd: Usd
     effective_cost_usd: Usd
+    billed_cost_at_invoice_rate_usd: Usd
 
     class Config:
         strict = True
@@ -398,6 +400,7 @@ class IntTokenClaims(pa.DataFrameModel):
     match_level: pl.Int32
     billed_cost_usd: Usd
     effective_cost_usd: Usd
+    billed_cost_at_invoice_rate_usd: Usd
     has_provider_usage: pl.Boolean
     provider_tokens: pl.Int64 = pa.Field(ge=0, nullable=True)
     provider_cost_usd: Usd = pa.Field(nullable=True)
@@ -409,6 +412,7 @@ class IntTokenClaims(pa.DataFrameModel):
     service_tier: str = pa.Field(nullable=True)
     component: str = pa.Field(nullable=True)
     tokens: pl.Int64 = pa.Field(ge=0, nullable=True)
+    unpriced_tokens: pl.Int64 = pa.Field(ge=0, nullable=True)
     contracted_cost_usd: Usd = pa.Field(nullable=True)
 
     class Config:
@@ -562,6 +566,24 @@ class RefSharedCostWeights(pa.DataFrameModel):
     priority: pl.Int64
     feature: str
     weight: Usd
+
+    class Config:
+        strict = True
+        ordered = False
+
+
+class IntReconciliationCauses(pa.DataFrameModel):
+    """One row per UTC day, provider, account, cause and what it comes from.
+
+    Every dollar between metered and billed cost, with its cause.
+    """
+
+    usage_date: pl.Date
+    provider: str
+    account: str
+    cause: str
+    evidence: str
+    amount_usd: Usd
 
     class Config:
         strict = True

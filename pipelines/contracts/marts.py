@@ -160,3 +160,80 @@ class MartUnpricedUsage(pa.DataFrameModel):
     class Config:
         strict = True
         ordered = False
+
+
+class MartReconciliationDaily(pa.DataFrameModel):
+    """One row per provider, account and UTC day.
+
+    Logged, provider-counted and billed cost side by side, and every dollar between them by cause.
+    """
+
+    usage_date: pl.Date
+    provider: str
+    account: str
+    logged_tokens: pl.Int64 = pa.Field(ge=0)
+    provider_tokens: pl.Int64 = pa.Field(ge=0, nullable=True)
+    coverage: Percent = pa.Field(nullable=True)
+    metered_cost_usd: Usd
+    provider_cost_usd: Usd = pa.Field(nullable=True)
+    billed_cost_usd: Usd = pa.Field(nullable=True)
+    invoice_total_usd: Usd = pa.Field(nullable=True)
+    price_gap_usd: Usd = pa.Field(nullable=True)
+    unlogged_usd: Usd = pa.Field(nullable=True)
+    overlogged_usd: Usd = pa.Field(nullable=True)
+    unpriced_usd: Usd = pa.Field(nullable=True)
+    non_token_charges_usd: Usd = pa.Field(nullable=True)
+    credits_usd: Usd = pa.Field(nullable=True)
+    tax_usd: Usd = pa.Field(nullable=True)
+    commitment_usd: Usd = pa.Field(nullable=True)
+    excluded_from_cost_api_usd: Usd = pa.Field(nullable=True)
+    not_billed_usd: Usd = pa.Field(nullable=True)
+    timing_usd: Usd = pa.Field(nullable=True)
+    fx_usd: Usd = pa.Field(nullable=True)
+    rounding_usd: Usd = pa.Field(nullable=True)
+    unexplained_usd: Usd = pa.Field(nullable=True)
+    status: str = pa.Field(isin=COST_STATUSES)
+    reason: str = pa.Field(nullable=True)
+
+    class Config:
+        strict = True
+        ordered = False
+
+
+class MartReconciliationMonthly(pa.DataFrameModel):
+    """One row per provider, account and month.
+
+    The month's tie-out: metered, provider-counted, billed and invoiced cost, with every cause between.
+    """
+
+    month: str
+    provider: str
+    account: str
+    logged_tokens: pl.Int64 = pa.Field(ge=0)
+    provider_tokens: pl.Int64 = pa.Field(ge=0, nullable=True)
+    coverage: Percent = pa.Field(nullable=True)
+    metered_cost_usd: Usd
+    provider_cost_usd: Usd = pa.Field(nullable=True)
+    billed_cost_usd: Usd = pa.Field(nullable=True)
+    invoice_total_usd: Usd = pa.Field(nullable=True)
+    price_gap_usd: Usd = pa.Field(nullable=True)
+    unlogged_usd: Usd = pa.Field(nullable=True)
+    overlogged_usd: Usd = pa.Field(nullable=True)
+    unpriced_usd: Usd = pa.Field(nullable=True)
+    non_token_charges_usd: Usd = pa.Field(nullable=True)
+    credits_usd: Usd = pa.Field(nullable=True)
+    tax_usd: Usd = pa.Field(nullable=True)
+    commitment_usd: Usd = pa.Field(nullable=True)
+    excluded_from_cost_api_usd: Usd = pa.Field(nullable=True)
+    not_billed_usd: Usd = pa.Field(nullable=True)
+    timing_usd: Usd = pa.Field(nullable=True)
+    fx_usd: Usd = pa.Field(nullable=True)
+    rounding_usd: Usd = pa.Field(nullable=True)
+    unexplained_usd: Usd = pa.Field(nullable=True)
+    implied_discount_percent: Percent = pa.Field(nullable=True)
+    status: str = pa.Field(isin=COST_STATUSES)
+    reason: str = pa.Field(nullable=True)
+
+    class Config:
+        strict = True
+        ordered = False

@@ -1,8 +1,8 @@
 """Changing the price book: showing it, adding a price, refreshing it from a feed. Files only ever grow.
 
 What lives here: what the `prices` commands do, short of printing. What does not: loading and checking (price_book.py),
-feeds' formats (price_feeds/). Everything is written below <home>/reference/model_prices; a change is refused when the book
-would hold a unit error, an overlap or an unreviewed step of more than 10×, and nothing is ever deleted: a model that a
+feeds' formats (price_feeds/). Everything is written below <home>/reference/model_prices; a change is refused when the
+book would hold a unit error, an overlap or an unreviewed step of more than 10×. Nothing is ever deleted: a model that a
 feed drops keeps its prices, because its history still has to be priced (litellm PR#20795).
 """
 
@@ -91,7 +91,7 @@ def add_price(settings: Settings, price: FeedPrice, *, is_reviewed: bool = False
     """
     recorded = FeedPrice(**{**vars(price), "layer": "curated", "recorded_at": price.recorded_at or settings.now()})
     book = load_price_book(settings)
-    added = _frame([recorded])
+    added = price_frame([recorded])
     current = _compare(added, book, recorded.valid_from)
     if not is_reviewed and current.get_column("guard").item() == "step":
         before = current.get_column("current_price_usd").item()
@@ -108,14 +108,15 @@ def add_price(settings: Settings, price: FeedPrice, *, is_reviewed: bool = False
 
 
 def refresh_diff(settings: Settings, feed: str | Path) -> pl.DataFrame:
-    """What a feed would change, for a person to review: the columns of ref__model_prices and, in front,
+    """What a feed would change, for a person to review: `change`, `current_price_usd`, `current_price_id`, `guard`, and
+    the columns of ref__model_prices.
 
-    `change` (new, changed, dropped_by_feed), `current_price_usd`, `current_price_id`, `guard` (unit_error, step or NULL).
-    `feed` is `model-prices`, `genai-prices` (installed packages) or the path of a CSV in the columns of a price file. Only
-    prices in force now or later are compared; nothing is written. Raises UsageError for an unknown feed.
+    `change` is new, changed or dropped_by_feed (one row per model, kept as it is); `guard` is unit_error, step or NULL.
+    `feed` is `model-prices`, `genai-prices` (installed packages) or the path of a CSV in the columns of a price file.
+    Only prices in force now or later are compared; nothing is written. Raises UsageError for an unknown feed.
     """
     now = settings.now()
-    offered = _frame(_feed_rows(feed, now))
+    offered = price_frame(_feed_rows(feed, now))
     book = load_price_book(settings)
     live = offered.filter(pl.col("valid_to").is_null() | (pl.col("valid_to") > now))
     compared = _compare(live, book, now)
@@ -124,6 +125,9 @@ def refresh_diff(settings: Settings, feed: str | Path) -> pl.DataFrame:
     models = offered.select("provider", "model").unique()
     missing = (
         book.filter((pl.col("layer") == "feed") & (pl.col("model") != "*") & _covers(now))
+        .filter((pl.col("component") == "input_uncached") & (pl.col("service_tier") == "standard"))
+        .sort(*KEY)
+        .unique(["provider", "model"], keep="first", maintain_order=True)
         .join(models.select("provider").unique(), on="provider", how="semi")
         .join(models, on=["provider", "model"], how="anti")
         .with_columns(
@@ -157,7 +161,7 @@ def apply_refresh(settings: Settings, reviewed: pl.DataFrame, *, name: str = "re
         return None
     rows = [_feed_price(row) for row in taken.iter_rows(named=True)]
     recorded = [FeedPrice(**{**vars(row), "layer": "feed", "recorded_at": settings.now()}) for row in rows]
-    _check_together(settings, _frame(recorded))
+    _check_together(settings, price_frame(recorded))
     folder = settings.reference / "model_prices"
     stem = f"{name}-{settings.today().isoformat()}"
     path = folder / f"{stem}.csv"
@@ -257,7 +261,8 @@ def _check_together(settings: Settings, added: pl.DataFrame) -> None:
     as_price_book(merged)
 
 
-def _frame(rows: Iterable[FeedPrice]) -> pl.DataFrame:
+def price_frame(rows: Iterable[FeedPrice]) -> pl.DataFrame:
+    """Prices as rows of ref__model_prices, ids made from their content."""
     records = [
         {
             **vars(row),

@@ -77,7 +77,7 @@ def price_segments(
     """Prices for each distinct row of `keys` (SEGMENT_KEYS), one per component and disjoint context band.
 
     `book` is load_price_book, `resolution` resolve_models of the keys' names, the others are the reference tables
-    price_schedules, contract_prices and component_equivalents. Columns: SEGMENT_SCHEMA; prices are dollars for one unit.
+    price_schedules, contract_prices and component_equivalents. Columns: SEGMENT_SCHEMA; prices are dollars per unit.
     A component that has no row here has no price: its usage is unpriced. `prompt_tokens_le` NULL is the open band.
     Without a contract the contracted price is the list price; a discount is rounded at 10⁻¹⁸ dollars.
     Raises PriceBookError for a contract row that states both or neither of price and discount.

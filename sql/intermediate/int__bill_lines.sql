@@ -2,10 +2,11 @@
 title = "Bill lines that count, in dollars, by kind of charge"
 grain = "One row per bill line of the source that counts for its provider, account and day"
 key = ["landed_file", "record_number"]
-inputs = ["core__billing", "core__fetched_buckets", "ref__sources", "ref__fx_rates", "int__model_names"]
+inputs = ["core__billing", "core__fetched_buckets", "ref__sources", "ref__fx_rates", "ref__invoices", "int__model_names"]
 rules = [
     "one bill source counts per provider, account and day, the one with the lowest precedence number; others are controls",
     "dollars are the amount in the bill's currency times the latest rate on or before the day; no rate: NULL",
+    "an invoice in another currency has one rate, that of the day it was issued: cost at that rate is kept beside",
     "kinds: token, non_token, credit, tax, commitment (purchases), adjustment",
 ]
 owner = "finops"
@@ -124,6 +125,31 @@ rated as (
     from rate_days
     inner join ref__fx_rates as rates
         on rate_days.billing_currency = rates.currency and rate_days.rate_date = rates.rate_date
+),
+
+invoice_days as (
+    select
+        invoices.provider,
+        invoices.account,
+        invoices.period,
+        invoices.currency,
+        max(rates.rate_date) as rate_date
+    from ref__invoices as invoices
+    inner join ref__fx_rates as rates
+        on invoices.currency = rates.currency and rates.rate_date <= invoices.issued_on
+    group by invoices.provider, invoices.account, invoices.period, invoices.currency
+),
+
+invoice_rates as (
+    select
+        invoice_days.provider,
+        invoice_days.account,
+        invoice_days.period,
+        invoice_days.currency,
+        rates.usd_per_unit
+    from invoice_days
+    inner join ref__fx_rates as rates
+        on invoice_days.currency = rates.currency and invoice_days.rate_date = rates.rate_date
 )
 
 select
@@ -158,7 +184,7 @@ select
         case
             when lines.billing_currency = 'USD' then lines.billed_cost_in_currency
             else round(
-                cast(lines.billed_cost_in_currency as decimal(20, 12)) * cast(rated.usd_per_unit as decimal(18, 9)), 12
+                cast(lines.billed_cost_in_currency as decimal(22, 12)) * cast(rated.usd_per_unit as decimal(16, 12)), 12
             )
         end as decimal(38, 12)
     ) as billed_cost_usd,
@@ -166,10 +192,20 @@ select
         case
             when lines.billing_currency = 'USD' then lines.effective_cost_in_currency
             else round(
-                cast(lines.effective_cost_in_currency as decimal(20, 12)) * cast(rated.usd_per_unit as decimal(18, 9)), 12
+                cast(lines.effective_cost_in_currency as decimal(22, 12)) * cast(rated.usd_per_unit as decimal(16, 12)), 12
             )
         end as decimal(38, 12)
-    ) as effective_cost_usd
+    ) as effective_cost_usd,
+    cast(
+        case
+            when lines.billing_currency = 'USD' then lines.billed_cost_in_currency
+            else round(
+                cast(lines.billed_cost_in_currency as decimal(22, 12))
+                * cast(coalesce(own_rate.usd_per_unit, any_rate.usd_per_unit, rated.usd_per_unit) as decimal(16, 12)),
+                12
+            )
+        end as decimal(38, 12)
+    ) as billed_cost_at_invoice_rate_usd
 from core__billing as lines
 inner join counted
     on lines.source = counted.source
@@ -178,6 +214,16 @@ inner join counted
     and lines.usage_date = counted.usage_date
 left join rated
     on lines.usage_date = rated.usage_date and lines.billing_currency = rated.billing_currency
+left join invoice_rates as own_rate
+    on lines.provider = own_rate.provider
+    and lines.account = own_rate.account
+    and lines.billing_month = own_rate.period
+    and lines.billing_currency = own_rate.currency
+left join invoice_rates as any_rate
+    on lines.provider = any_rate.provider
+    and any_rate.account = '*'
+    and lines.billing_month = any_rate.period
+    and lines.billing_currency = any_rate.currency
 left join int__model_names as names
     on lines.provider = names.provider
     and lines.model = names.model

@@ -24,7 +24,8 @@ with keyed as (
             else coalesce(lines.component, '*')
         end as key_component,
         lines.billed_cost_usd,
-        lines.effective_cost_usd
+        lines.effective_cost_usd,
+        lines.billed_cost_at_invoice_rate_usd
     from int__bill_lines as lines
     inner join int__match_detail as detail
         on lines.usage_date = detail.usage_date and lines.provider = detail.provider
@@ -49,7 +50,8 @@ select
     end as match_level,
     cast(count(*) as bigint) as bill_lines,
     cast(sum(billed_cost_usd) as decimal(38, 12)) as billed_cost_usd,
-    cast(sum(effective_cost_usd) as decimal(38, 12)) as effective_cost_usd
+    cast(sum(effective_cost_usd) as decimal(38, 12)) as effective_cost_usd,
+    cast(sum(billed_cost_at_invoice_rate_usd) as decimal(38, 12)) as billed_cost_at_invoice_rate_usd
 from keyed
 group by usage_date, provider, key_account, key_model, key_tier, key_component
 order by key_id

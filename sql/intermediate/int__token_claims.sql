@@ -21,7 +21,7 @@ with logged as (
         component,
         sum(tokens) as tokens,
         sum(contracted_cost_usd) as contracted_cost_usd,
-        max(case when is_unpriced then 1 else 0 end) as has_unpriced
+        sum(case when is_unpriced then tokens else 0 end) as unpriced_tokens
     from int__logged_keyed
     where key_id is not null
     group by key_id, feature, team, cost_center, account, model, service_tier, component
@@ -58,6 +58,7 @@ select
     cast(billed.match_level as integer) as match_level,
     billed.billed_cost_usd,
     billed.effective_cost_usd,
+    billed.billed_cost_at_invoice_rate_usd,
     witnessed.provider is not null as has_provider_usage,
     cast(provided.tokens as bigint) as provider_tokens,
     cast(provided.provider_cost_usd as decimal(38, 12)) as provider_cost_usd,
@@ -69,7 +70,8 @@ select
     logged.service_tier,
     logged.component,
     cast(logged.tokens as bigint) as tokens,
-    cast(case when logged.has_unpriced = 1 then null else logged.contracted_cost_usd end as decimal(38, 12)) as contracted_cost_usd
+    cast(logged.unpriced_tokens as bigint) as unpriced_tokens,
+    cast(logged.contracted_cost_usd as decimal(38, 12)) as contracted_cost_usd
 from int__billed_keys as billed
 left join witnessed
     on billed.usage_date = witnessed.usage_date

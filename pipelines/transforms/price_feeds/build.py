@@ -81,6 +81,8 @@ def main(arguments: list[str]) -> int:
         *derivations.claude_on_vertex(claude),
     ]
     book = [*fixed, *lab, *derived]
+    vendor = "response bodies of Claude on Bedrock name the model without its vendor"
+    aliases += [("aws_bedrock", model, target, "", "", vendor) for model, target in sorted(ids.items())]
     aliased = {(provider, alias) for provider, alias, *_ in aliases}
     book += _host_prices(timeline, book, set(ids.values()), aliased)
     book += _retired_prices(facts, book, aliased)
@@ -91,8 +93,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _lab_prices(snapshot: Mapping[str, Any]) -> list[FeedPrice]:
-    rows = [row for row in model_prices.prices(snapshot) if row.price_usd > 0 or row.provider != "openai"]
-    return list(_caches_reach_back(rows))
+    return list(_caches_reach_back(model_prices.prices(snapshot)))
 
 
 def _caches_reach_back(rows: list[FeedPrice]) -> Iterator[FeedPrice]:
@@ -201,7 +202,7 @@ def _aliases(
         provider, model = target.split("/", 1)
         rows.append((model_prices.provider_name(provider), alias, model, "", "", package))
     rows += _dated_names(lab, timeline, models)
-    return sorted(row for row in set(rows) if (row[0], row[2]) in models)
+    return [row for row in set(rows) if (row[0], row[2]) in models]
 
 
 def _dated_names(
@@ -239,7 +240,7 @@ def _write(
         ordered = sorted(rows.values(), key=_order)
         (folder / f"{name}.csv").write_text(to_csv(ordered), encoding="utf-8")
     alias_columns = ("provider", "alias", "model", "valid_from", "valid_to", "source")
-    (out / "model_aliases.csv").write_text(_csv(alias_columns, aliases), encoding="utf-8")
+    (out / "model_aliases.csv").write_text(_csv(alias_columns, sorted(aliases)), encoding="utf-8")
     window_columns = ("schedule", "timezone", "start_time", "end_time", "weekdays", "exclude_dates", "include_dates")
     lines = [
         (

@@ -71,13 +71,12 @@ def _model(provider: str, model: Any, at: datetime, source: str) -> Iterator[Fee
         price = getattr(priced, field, None)
         if price is None:
             continue
-        if component == "cache_write_5m" and provider == "openai":
-            component = "cache_write_30m"
+        is_long_write = component == "cache_write_5m" and provider == "openai"
         for above, upto, value in _bands(price):
             yield FeedPrice(
                 provider=provider,
                 model=model.id,
-                component=component,
+                component="cache_write_30m" if is_long_write else component,
                 price_usd=value,
                 prompt_tokens_gt=above,
                 prompt_tokens_le=upto,

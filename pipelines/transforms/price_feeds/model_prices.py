@@ -120,21 +120,20 @@ def _leaves(provider: str, rates: Mapping[str, Any]) -> dict[tuple[str, int, int
     default_write, long_write = (
         ("cache_write_30m", "cache_write_12h") if provider == "openai" else ("cache_write_5m", "cache_write_1h")
     )
+    # OpenAI's multiple stands on every model, also on those that sell no cache writes.
+    has_long_write = multiple and (provider != "openai" or "cache_write" in rates)
+    long_writes = [band["input"] * multiple if has_long_write and "input" in band else None for band in bands]
     for component, values in (
         *((name, [band.get(field) for band in bands]) for field, name in _COMPONENTS.items()),
         (default_write, [band.get("cache_write") for band in bands]),
-        (
-            long_write,
-            [
-                band["input"] * multiple if multiple and band.get("cache_write") and band.get("input") else None
-                for band in bands
-            ],
-        ),
+        (long_write, long_writes),
     ):
         stated = [
             (int(band.get("above", 0)), value) for band, value in zip(bands, values, strict=True) if value is not None
         ]
         for position, (above, value) in enumerate(stated):
+            if not value and provider == "openai":
+                continue  # its models that cache nothing are listed at 0, which would price tokens for nothing
             upto = stated[position + 1][0] if position + 1 < len(stated) else None
             found[component, above, upto] = without_drift(value)
     return found

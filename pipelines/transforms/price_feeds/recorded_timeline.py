@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from pipelines.quantities import parse_decimal
-from pipelines.transforms.price_guards import LARGEST_STEP
 from pipelines.transforms.price_feeds.rows import FLOOR, MTOK, FeedPrice, day_in_name, without_drift
+from pipelines.transforms.price_guards import LARGEST_STEP
 
 _FIELDS: Mapping[str, tuple[str, str]] = {
     "input_cost_per_token": ("input_uncached", "tokens"),

@@ -1,0 +1,168 @@
+"""Running the checks now: every sentence that must be true of the lake, and of the marts that readers see.
+
+What lives here: running sql/checks on the lake's tables and on CURRENT, and the lake's own promises (files, index, calls
+counted once). What does not: the sentences in SQL (sql/checks), what happens when one is false (the caller).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from pipelines.build import ALL, partition_files
+from pipelines.contracts.dictionary import contract_of
+from pipelines.contracts.fields import empty
+from pipelines.errors import NotFoundError
+from pipelines.lake import Lake, file_sha256
+from pipelines.publish.readers import open_snapshot
+from pipelines.settings import Settings
+from pipelines.sqlmodel import SqlCheck, load_checks
+from pipelines.transforms.deduplication import id_hashes
+from pipelines.warehouse import create_view, session
+
+SAMPLE_ROWS = 5
+ON_LAKE = "lake"
+ON_CURRENT = "CURRENT"
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """One sentence, where it was asked (`lake` or `CURRENT`) and the rows for which it is false, the first as a sample."""
+
+    name: str
+    title: str
+    severity: str
+    asked_of: str
+    failed_rows: int
+    sample: tuple[Mapping[str, object], ...] = ()
+
+    @property
+    def is_true(self) -> bool:
+        return self.failed_rows == 0
+
+    @property
+    def stops_publishing(self) -> bool:
+        """True for a false sentence of severity `fail`."""
+        return not self.is_true and self.severity == "fail"
+
+
+def run_all_checks(settings: Settings, sample_rows: int = SAMPLE_ROWS) -> list[CheckOutcome]:
+    """Every check, on the lake and then on CURRENT, and the lake's promises; nothing is written.
+
+    Before the first publish the checks of CURRENT are left out. Raises PublishError when CURRENT is damaged.
+    """
+    checks = load_checks()
+    lake = Lake(settings.lake)
+    outcomes = [*lake_promises(lake), *checks_on_lake(settings, checks, sample_rows)]
+    try:
+        connection = open_snapshot(settings)
+    except NotFoundError:
+        return outcomes
+    with connection:
+        mine = [check for check in checks.values() if _is_about_marts(check)]
+        outcomes += [_ask(connection, check, ON_CURRENT, sample_rows) for check in mine]
+    return outcomes
+
+
+def false_sentences_about_marts(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Sentences of severity `fail` about marts alone that are false here; what `publish` takes as its checks."""
+    mine = [check for check in load_checks().values() if _is_about_marts(check) and check.severity == "fail"]
+    asked = [_ask(connection, check, ON_CURRENT, 0) for check in mine]
+    return [f"not true: {outcome.title} ({outcome.failed_rows} rows)" for outcome in asked if not outcome.is_true]
+
+
+def _is_about_marts(check: SqlCheck) -> bool:
+    return all(table.startswith("mart__") for table in check.inputs)
+
+
+def checks_on_lake(
+    settings: Settings, checks: Mapping[str, SqlCheck], sample_rows: int = SAMPLE_ROWS
+) -> list[CheckOutcome]:
+    """The answers of these checks on the lake's tables as they stand."""
+    lake = Lake(settings.lake)
+    tables = sorted({table for check in checks.values() for table in check.inputs})
+    with session(settings) as connection:
+        for table in tables:
+            create_view(connection, table, partition_files(lake, table, ALL), empty(contract_of(table)))
+        return [_ask(connection, check, ON_LAKE, sample_rows) for check in checks.values()]
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, check: SqlCheck, asked_of: str, sample_rows: int) -> CheckOutcome:
+    relation = connection.sql(check.sql)
+    names = relation.columns
+    rows = relation.fetchall()
+    sample = tuple(dict(zip(names, row, strict=True)) for row in rows[:sample_rows])
+    return CheckOutcome(check.name, check.title, check.severity, asked_of, len(rows), sample)
+
+
+def lake_promises(lake: Lake) -> list[CheckOutcome]:
+    """What no query can ask: every file is the one that the index knows, and no call counts on two days."""
+    return [_files_are_as_indexed(lake), _calls_count_once(lake)]
+
+
+def _files_are_as_indexed(lake: Lake) -> CheckOutcome:
+    wrong: list[Mapping[str, object]] = []
+    for table, key, sha256 in indexed_files(lake):
+        path = lake.path(table, key)
+        if not path.is_file():
+            wrong.append({"file": f"lake/{table}/{key}.parquet", "found": "no file"})
+        elif file_sha256(path) != sha256:
+            wrong.append({"file": f"lake/{table}/{key}.parquet", "found": "other bytes"})
+    return CheckOutcome(
+        "every_partition_is_the_file_that_the_index_knows",
+        "Every partition of the lake is the file that the index knows, byte for byte",
+        "fail",
+        ON_LAKE,
+        len(wrong),
+        tuple(wrong[:SAMPLE_ROWS]),
+    )
+
+
+def indexed_files(lake: Lake) -> list[tuple[str, str, str]]:
+    """(table, key, sha256) of every partition in the index that has a file of its own, in order."""
+    with lake.index() as index:
+        rows = index.execute(
+            "SELECT table_name, key, sha256 FROM partitions WHERE sha256 <> '' ORDER BY table_name, key"
+        ).fetchall()
+    return [(str(table), str(key), str(sha256)) for table, key, sha256 in rows]
+
+
+def _calls_count_once(lake: Lake) -> CheckOutcome:
+    """Ids are compared by hash first: only days that share one are read again, by their full ids."""
+    days = sorted(lake.partitions("core__usage_ids"))
+    suspects = _hashes_of_two_days(lake, days)
+    held: list[pl.DataFrame] = []
+    for day in days if len(suspects) else []:
+        rows = lake.read("core__usage", day, ["provider", "request_id", "part"])
+        if rows is not None:
+            first_parts = rows.filter(pl.col("part") == 0)
+            mine = first_parts.filter(id_hashes(first_parts).is_in(suspects.implode()))
+            held.append(mine.select("provider", "request_id", pl.lit(day).alias("day")))
+    twice = pl.DataFrame(schema={"provider": pl.String, "first_day": pl.String, "last_day": pl.String})
+    if held:
+        calls = pl.concat(held).group_by("provider", "request_id").agg(
+            pl.col("day").min().alias("first_day"), pl.col("day").max().alias("last_day")
+        )  # fmt: skip
+        wrong = calls.filter(pl.col("first_day") < pl.col("last_day")).sort("first_day", "provider", "request_id")
+        twice = wrong.select("provider", "first_day", "last_day")
+    return CheckOutcome(
+        "every_call_counts_on_one_day",
+        "Every call counts on one UTC day only",
+        "fail",
+        ON_LAKE,
+        twice.height,
+        tuple(twice.head(SAMPLE_ROWS).to_dicts()),
+    )
+
+
+def _hashes_of_two_days(lake: Lake, days: list[str]) -> pl.Series:
+    files: list[Path] = [lake.path("core__usage_ids", day) for day in days]
+    if len(files) < 2:
+        return pl.Series("id_hash", [], dtype=pl.UInt64)
+    per_day = [pl.scan_parquet(path).unique() for path in files]
+    counted = pl.concat(per_day).group_by("id_hash").len().filter(pl.col("len") > 1)
+    return counted.select("id_hash").collect()["id_hash"].sort()

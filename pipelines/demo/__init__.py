@@ -1,0 +1,1 @@
+"""The synthetic demo: a seeded generator of one coherent quarter in providers' own formats, and of benchmark logs."""

@@ -1,0 +1,19 @@
+/* --- toml
+title = "The daily cost mart has one row per day, feature, team, cost center, provider, account, model and tier"
+severity = "fail"
+inputs = ["mart__feature_cost_daily"]
+--- */
+select
+    usage_date,
+    feature,
+    team,
+    cost_center,
+    provider,
+    account,
+    model,
+    service_tier,
+    count(*) as copies
+from mart__feature_cost_daily
+group by usage_date, feature, team, cost_center, provider, account, model, service_tier
+having count(*) > 1
+order by usage_date, feature, team, cost_center, provider, account, model, service_tier
