@@ -185,12 +185,17 @@ def _said_provider(columns: list[str]) -> pl.Expr:
     return pl.coalesce(known_provider(pl.col(f"said.{name}")) for name in order if name in columns)
 
 
+def _one_word(names: pl.Series) -> pl.Series:
+    """Names of workflows; a name of several words may be a person or a text, and is left out."""
+    return names.set(~names.str.contains(r"^[A-Za-z0-9_.:/-]{1,64}$").fill_null(False), None)
+
+
 def _tags(calls: pl.DataFrame) -> pl.Series:
-    """Trace tags, with the trace's name, the prompt's name and the environment beside them."""
+    """Trace tags, with the trace's name (where it is one word), the prompt's name and the environment beside them."""
     listed = tag_list_text(calls["trace"].struct.field("tags"))
     parts = pl.DataFrame(
         {
-            "trace_name": calls["trace"].struct.field("name"),
+            "trace_name": _one_word(calls["trace"].struct.field("name")),
             "prompt_name": calls["promptName"],
             "environment": calls["environment"].replace("default", None),
         }
