@@ -79,7 +79,7 @@ class SteppedFleet:
             for machines in range(self.least, most_machines + 1):
                 end = machines * self.capacity_mtok / self.peak
                 pays_from = machines * self.fixed_usd / margin
-                if is_cheaper and pays_from >= start:
+                if is_cheaper and pays_from > start:
                     found.append(Crossing(start, "dearer"))
                     is_cheaper = False
                 if not is_cheaper and pays_from < end:

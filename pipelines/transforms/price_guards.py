@@ -1,6 +1,6 @@
 """Guards: what a price book must never hold, and what a price change must not do unseen.
 
-What lives here: overlap, gap, unit error, step, dropped model; each is money.md §2. What does not: loading the book,
+What lives here: overlap, gap, unit error, step. What does not: loading the book, models that a feed drops and
 proposing changes (price_changes.py).
 """
 

@@ -2,7 +2,7 @@
 
 What lives here: which tables there are, their keys and defaults, the overlay of <home>/reference on data/reference, the
 checks across rows. What does not: how one cell's text becomes a value (csv_tables.py), prices (price_book.py).
-Format: interfaces.md "Reference tables". A row of the home replaces the shipped row of the same key; other rows add up.
+Format: data/reference/README.md. A row of the home replaces the shipped row of the same key; other rows add up.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ TABLES: tuple[Table, ...] = (
     Table("budgets", contracts.RefBudgets, ("budget",)),
     Table("cohorts", contracts.RefCohorts, ("user_group",)),
 )
-"""Every reference table, in the order of interfaces.md."""
+"""Every reference table; data/reference/README.md says what each is for."""
 
 BY_ASSET: Mapping[str, Table] = {table.asset: table for table in TABLES}
 
