@@ -16,6 +16,7 @@ import polars as pl
 
 from pipelines.contracts.billing import CoreBilling
 from pipelines.contracts.fields import DEFAULT_ACCOUNT, UNSPECIFIED_REGION, polars_schema
+from pipelines.contracts.infrastructure import CoreInfrastructureSamples
 from pipelines.contracts.usage import CoreFetchedBuckets, CoreProviderUsage, CoreUsage
 from pipelines.quantities import METERS, TOKEN_COLUMNS
 
@@ -79,8 +80,8 @@ def rejects(
 class Batch:
     """One bounded piece of what a file holds. Any frame may be absent.
 
-    `usage` has the columns of USAGE_SCHEMA, `provider_usage`/`billing`/`fetched_buckets` those of their contracts without
-    provenance (`source`, `landed_file`, added by the intake). `rejected` has REJECT_SCHEMA. `not_usage` counts records that
+    `usage` has the columns of USAGE_SCHEMA, `provider_usage`/`billing`/`fetched_buckets`/`infrastructure` (samples of machines)
+    those of their contracts without provenance (`source`, `landed_file`, added by the intake). `rejected` has REJECT_SCHEMA. `not_usage` counts records that
     carry no usage by the source's own definition.
     """
 
@@ -88,6 +89,7 @@ class Batch:
     provider_usage: pl.DataFrame | None = None
     billing: pl.DataFrame | None = None
     fetched_buckets: pl.DataFrame | None = None
+    infrastructure: pl.DataFrame | None = None
     rejected: list[pl.DataFrame] = field(default_factory=list)
     not_usage: int = 0
 
@@ -123,6 +125,11 @@ USAGE_SCHEMA: dict[str, pl.DataType] = {
 
 PROVIDER_USAGE_SCHEMA = {n: t for n, t in polars_schema(CoreProviderUsage).items() if n not in (*_PROVENANCE, "usage_date")}
 BILLING_SCHEMA = {n: t for n, t in polars_schema(CoreBilling).items() if n not in (*_PROVENANCE, "usage_date")}
+INFRASTRUCTURE_SCHEMA = {
+    name: dtype
+    for name, dtype in polars_schema(CoreInfrastructureSamples).items()
+    if name not in (*_PROVENANCE, "usage_date")
+}
 BUCKET_SCHEMA = {n: t for n, t in polars_schema(CoreFetchedBuckets).items() if n not in _PROVENANCE}
 
 _USAGE_DEFAULTS: dict[str, object] = {

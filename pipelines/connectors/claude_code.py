@@ -8,7 +8,7 @@ the row with the largest total stays, at the first time seen, in whatever file (
 is the key, because gateways drop `requestId` and side chains replay a message under a new one. Only assistant rows
 with usage are calls; user, system, summary, progress and result rows, and the tool's own `<synthetic>` messages carry
 none. `costUSD` is a client-side estimate and is ignored. Paths, branches and texts are never read, so there is no
-feature: rules in features.csv match the account folder or the session.
+feature: rules in features.csv match the source or the session.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ class ClaudeCode:
         """One batch. Raises FileRejectedError for a file that is too large to be one session."""
         session = read_session(file, SHAPE)
         if not session.is_empty():
-            yield _batch(session, file.account)
+            yield _batch(session)
 
 
-def _batch(session: pl.DataFrame, account: str) -> Batch:
+def _batch(session: pl.DataFrame) -> Batch:
     message = pl.col("message").struct
     frame = session.with_columns(
         message.field("id").replace("", None).alias("message_id"),
@@ -83,7 +83,7 @@ def _batch(session: pl.DataFrame, account: str) -> Batch:
     good, rejected = split_faults(calls, (*JSON_FAULTS, *_FAULTS))
     read, uneven = split_faults(_counted(good), _USAGE_FAULTS)
     return Batch(
-        usage=canonical_usage(_named(read, account)),
+        usage=canonical_usage(_named(read)),
         rejected=[*rejected, *uneven],
         not_usage=len(frame) - len(calls),
     )
@@ -104,14 +104,13 @@ def _counted(good: pl.DataFrame) -> pl.DataFrame:
     return read.with_columns(pl.col("fault").drop_nulls().first().over("record_number"))
 
 
-def _named(read: pl.DataFrame, account: str) -> pl.DataFrame:
+def _named(read: pl.DataFrame) -> pl.DataFrame:
     key = pl.coalesce("message_id", pl.col("requestId").replace("", None))
     is_side = pl.col("isSidechain").fill_null(False)
     total = pl.sum_horizontal(LEAF_COLUMNS).sum().over("record_number")
     first_seen = pl.when(key.is_null()).then(pl.col("started_at")).otherwise(pl.col("started_at").min().over(key))
     ranked = read.with_columns(
         key.alias("request_id"),
-        pl.lit(account).alias("account"),
         pl.col("sessionId").replace("", None).alias("session_id"),
         service_tier(pl.col("usage_tier")).alias("service_tier"),
         pl.col("usage_region").alias("region"),

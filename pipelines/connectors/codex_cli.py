@@ -71,16 +71,16 @@ class CodexCli:
         """One batch. Raises FileRejectedError for a file that is too large to be one session."""
         session = read_session(file, SHAPE)
         if not session.is_empty():
-            yield _batch(session, file.account)
+            yield _batch(session)
 
 
-def _batch(session: pl.DataFrame, account: str) -> Batch:
+def _batch(session: pl.DataFrame) -> Batch:
     frame = _with_context(session)
     calls = frame.filter(pl.col("is_malformed") | pl.col("is_bad_call") | pl.col("is_call"))
     good, rejected = split_faults(calls, (*JSON_FAULTS, *_FAULTS))
     leaves = good.with_columns(_leaves())
     whole, uneven = settle_counts(leaves, [name for name in TOKEN_COLUMNS if name in leaves.columns])
-    named = _named(whole, account)
+    named = _named(whole)
     return Batch(usage=canonical_usage(named), rejected=[*rejected, *uneven], not_usage=len(frame) - len(calls))
 
 
@@ -192,15 +192,14 @@ def _leaves() -> list[pl.Expr]:
     ]
 
 
-def _named(whole: pl.DataFrame, account: str) -> pl.DataFrame:
+def _named(whole: pl.DataFrame) -> pl.DataFrame:
     turn = pl.coalesce(pl.when("is_record").then(pl.col("payload.turn_id")), "turn.turn_id", "lineage")
-    sums = [pl.col(f"sum.{name}").fill_null(0.0).cast(pl.Int64).cast(pl.String) for name in _COUNTS]
+    sums = [pl.col(f"sum.{name}").fill_null(0.0).cast(pl.Int64, strict=False).cast(pl.String) for name in _COUNTS]
     by_sum = pl.when(~pl.col("is_record")).then(pl.concat_str([turn, *sums], separator=":"))
     ranked = whole.with_columns(
         pl.coalesce("response_id", by_sum).alias("request_id"),
         pl.coalesce("event_model", "payload.model", "turn.model").alias("model"),
         service_tier(pl.col("turn.tier")).alias("service_tier"),
-        pl.lit(account).alias("account"),
         pl.sum_horizontal(name for name in LEAF_COLUMNS if name in whole.columns).alias("total"),
     )
     return ranked.with_columns(copy_rank(pl.col("total"), pl.col("started_at"), pl.lit(True)).alias("merge_rank"))

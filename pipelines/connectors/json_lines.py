@@ -50,7 +50,13 @@ class _DirtyFileError(Exception):
         super().__init__()
 
 
-_STRICT = "SELECT * FROM read_json($path, format='newline_delimited', columns=$columns, maximum_object_size=67108864)"
+# DuckDB infers types from a sample even where all columns are given: with long lines that costs more than the reading.
+_STRICT = """
+SELECT *
+FROM read_json(
+    $path, format='newline_delimited', columns=$columns, sample_size=1, maximum_object_size=67108864
+)
+"""
 _LENIENT = """
 SELECT
     json IS NULL OR json_type(json) <> 'OBJECT' AS is_malformed,

@@ -13,12 +13,15 @@ import polars as pl
 
 from pipelines.connectors.json_lines import Shape
 
-_TRANSFORM = """
-WITH parsed AS (SELECT place, trim(text) AS text, try_cast(text AS JSON) AS document FROM texts)
-SELECT
-    json_transform(document, $shape) AS value,
-    coalesce(text <> '' AND coalesce(json_type(document) NOT IN ('OBJECT', 'NULL'), true), false) AS is_bad
-FROM parsed
+_CLEAN = "SELECT json_transform(text, $shape) AS value FROM texts ORDER BY place"
+_SAFE = """
+SELECT json_transform(try_cast(text AS JSON), $shape) AS value
+FROM texts
+ORDER BY place
+"""
+_IS_BAD = """
+SELECT coalesce(json_type(try_cast(text AS JSON)) NOT IN ('OBJECT', 'NULL'), true) AS is_bad
+FROM texts
 ORDER BY place
 """
 
@@ -26,11 +29,22 @@ ORDER BY place
 def read_json_texts(texts: pl.Series, shape: Shape) -> tuple[pl.DataFrame, pl.Series]:
     """One column per field of `shape`, one row per text, and a mask of texts that are neither empty nor a JSON object.
 
-    A value of the wrong type reads as NULL, as does everything in an empty or bad text.
+    A value of the wrong type reads as NULL, as does everything in an empty or bad text. Texts are parsed once while all
+    are JSON, and a second time with a check of each when one is not.
     """
-    frame = pl.DataFrame({"place": pl.int_range(len(texts), eager=True), "text": texts.cast(pl.String)})
+    text = texts.cast(pl.String).str.strip_chars()
+    frame = pl.DataFrame({"place": pl.int_range(len(texts), eager=True), "text": text.set(text == "", None)})
+    params = {"shape": json.dumps(shape)}
     with duckdb.connect() as session:
-        session.register("texts", frame.with_columns(pl.col("text").replace("", None)).to_arrow())
-        read = session.sql(_TRANSFORM, params={"shape": json.dumps(shape)}).pl()
-    fields = [pl.col("value").struct.field(name) for name in shape]
-    return read.select(fields), read["is_bad"]
+        session.register("texts", frame.to_arrow())
+        try:
+            value = session.sql(_CLEAN, params=params).pl()["value"]
+        except (duckdb.Error, UnicodeDecodeError):
+            value = session.sql(_SAFE, params=params).pl()["value"]
+        is_odd = value.is_null() | ~frame["text"].str.starts_with("{")
+        doubtful = frame.filter(is_odd & frame["text"].is_not_null())
+        is_bad = pl.Series("is_bad", [False]).new_from_index(0, len(texts))
+        if len(doubtful):
+            session.register("texts", doubtful.to_arrow())
+            is_bad = is_bad.scatter(doubtful["place"], session.sql(_IS_BAD).pl()["is_bad"])
+    return pl.DataFrame({name: value.struct.field(name) for name in shape}), is_bad

@@ -80,7 +80,7 @@ class Langfuse:
         """Batches of observations. Raises FileRejectedError for a document that is no export of Langfuse."""
         with as_json_lines(file, unwrap, SHAPE) as lines:
             for chunk in read_json_lines(lines, SHAPE, chunk_rows=_CHUNK_ROWS):
-                yield _batch(chunk, file.account)
+                yield _batch(chunk)
 
 
 def unwrap(document: Any) -> list[Any] | None:
@@ -116,7 +116,7 @@ def _event(event: Any) -> Any:
     return {"type": kind, "updatedAt": event.get("timestamp"), **body}
 
 
-def _batch(chunk: pl.DataFrame, account: str) -> Batch:
+def _batch(chunk: pl.DataFrame) -> Batch:
     frame = chunk.with_columns(
         pl.coalesce(pl.col(name).str.strip_chars().replace("", None) for name in names).alias(ours)
         for ours, names in _NAMES.items()
@@ -124,7 +124,7 @@ def _batch(chunk: pl.DataFrame, account: str) -> Batch:
     is_call = pl.col("type").str.to_uppercase().is_in(_CALLS)
     readable = ~pl.col("is_malformed") & pl.col("type_error").is_null() & pl.col("type").is_not_null()
     calls = frame.filter(~(readable & ~is_call))
-    named = _named(calls, account)
+    named = _named(calls)
     good, rejected = split_faults(named, (*JSON_FAULTS, *_FAULTS))
     counted = good.with_columns(leaves(pl.col("type").str.to_uppercase() == "EMBEDDING"))
     whole, uneven = settle_counts(counted, [name for name in counted.columns if name.endswith("_tokens")])
@@ -144,7 +144,7 @@ _FAULTS: tuple[Fault, ...] = (
 )
 
 
-def _named(calls: pl.DataFrame, account: str) -> pl.DataFrame:
+def _named(calls: pl.DataFrame) -> pl.DataFrame:
     """Calls with their usage read and everything else under our names."""
     details, is_bad_details = read_json_texts(calls["usageDetails"], DETAILS_SHAPE)
     legacy, is_bad_legacy = read_json_texts(calls["usage"], LEGACY_SHAPE)
@@ -169,7 +169,6 @@ def _named(calls: pl.DataFrame, account: str) -> pl.DataFrame:
         pl.coalesce(_said_provider(said.columns), provider_of_model(model)).alias("provider"),
         without_route(model).alias("model"),
         pl.coalesce(pl.col("id").str.extract(r"^time-[\d-]+_(.+)$", 1), "id").alias("request_id"),
-        pl.lit(account).alias("account"),
         pl.coalesce(pl.col("userId"), pl.col("trace").struct.field("userId")).alias("user_id"),
         pl.coalesce(pl.col("sessionId"), pl.col("trace").struct.field("sessionId")).alias("session_id"),
         tags.alias("tags"),

@@ -102,7 +102,7 @@ class LiteLlm:
         """Batches of spend-log rows. Raises FileRejectedError for a document that is none."""
         with as_json_lines(file, unwrap, SHAPE) as lines:
             for chunk in read_json_lines(lines, SHAPE, chunk_rows=_CHUNK_ROWS):
-                yield _batch(chunk, file.account)
+                yield _batch(chunk)
 
 
 def unwrap(document: Any) -> list[Any] | None:
@@ -114,7 +114,7 @@ def unwrap(document: Any) -> list[Any] | None:
     return document if isinstance(document, list) else None
 
 
-def _batch(chunk: pl.DataFrame, account: str) -> Batch:
+def _batch(chunk: pl.DataFrame) -> Batch:
     details, is_bad = read_json_texts(chunk["metadata"], METADATA_SHAPE)
     frame = pl.concat([chunk.drop("metadata"), details], how="horizontal").with_columns(is_bad.alias("is_bad_metadata"))
     frame = frame.with_columns(pl.col(name).str.strip_chars().replace("", None) for name in _TEXTS)
@@ -134,7 +134,7 @@ def _batch(chunk: pl.DataFrame, account: str) -> Batch:
     )
     kept = frame.filter(~_is_no_usage())
     good, rejected = split_faults(kept, (*JSON_FAULTS, *_FAULTS))
-    counted = _named(good, account).with_columns(_leaves())
+    counted = _named(good).with_columns(_leaves())
     leaves = [name for name in TOKEN_COLUMNS if name in counted.columns]
     whole, uneven = settle_counts(counted, (*leaves, "requests"))
     return Batch(usage=canonical_usage(whole), rejected=[*rejected, *uneven], not_usage=len(frame) - len(kept))
@@ -183,7 +183,7 @@ def _most(*fields: pl.Expr) -> pl.Expr:
     return pl.max_horizontal(*fields).fill_null(0.0)
 
 
-def _named(good: pl.DataFrame, account: str) -> pl.DataFrame:
+def _named(good: pl.DataFrame) -> pl.DataFrame:
     """Everything but tokens under our names."""
     tags = tag_list_text(good["request_tags"])
     merged = pl.max_horizontal("ended_at", "touched_at").fill_null(pl.col("started_at"))
@@ -191,7 +191,6 @@ def _named(good: pl.DataFrame, account: str) -> pl.DataFrame:
     return good.with_columns(
         tags.alias("tags"),
         merged.dt.epoch("us").alias("merge_rank"),
-        pl.lit(account).alias("account"),
         pl.when(pl.col("model").str.starts_with(prefix))
         .then(pl.col("model").str.strip_prefix(prefix))
         .otherwise(pl.col("model"))

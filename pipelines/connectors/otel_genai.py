@@ -81,7 +81,7 @@ class OtelGenAi:
                         _refuse_foreign(file, chunk)
                     spans = _spans(chunk).with_row_index("record_number", given + 1)
                     given += len(spans)
-                    yield _batch(spans, file.account)
+                    yield _batch(spans)
 
 
 def unwrap(document: Any) -> list[Any] | None:
@@ -174,7 +174,7 @@ def _attribute_table(frame: pl.DataFrame, key: str, wanted: dict[str, tuple[str,
     return pairs.group_by(key).agg(best)
 
 
-def _batch(spans: pl.DataFrame, account: str) -> Batch:
+def _batch(spans: pl.DataFrame) -> Batch:
     table = _attribute_table(spans.select("record_number", "attributes"), "record_number", {**WORDS, **COUNTS})
     frame = spans.drop("attributes").join(table, on="record_number", how="left", maintain_order="left")
     counts = [pl.col(name).cast(pl.Float64, strict=False).alias(name) for name in COUNTS]
@@ -187,7 +187,7 @@ def _batch(spans: pl.DataFrame, account: str) -> Batch:
     frame = frame.with_columns(*counts, pl.coalesce(unread).alias("bad_count"))
     frame = frame.with_columns((is_leaf_operation() & ~pl.col("is_foreign")).fill_null(False).alias("is_leaf"))
     calls = frame.filter(pl.col("is_bad") | (pl.col("is_leaf") & ~_is_wrapper(frame)))
-    good, rejected = split_faults(_named(calls, account), (*JSON_FAULTS, *_FAULTS))
+    good, rejected = split_faults(_named(calls), (*JSON_FAULTS, *_FAULTS))
     leaves = good.with_columns(span_leaves())
     whole, uneven = settle_counts(leaves, [name for name in leaves.columns if name.endswith("_tokens")])
     sized = whole.with_columns(
@@ -218,7 +218,7 @@ _FAULTS: tuple[Fault, ...] = (
 )
 
 
-def _named(calls: pl.DataFrame, account: str) -> pl.DataFrame:
+def _named(calls: pl.DataFrame) -> pl.DataFrame:
     """Calls with everything but their leaves under our names."""
     said = pl.col("said_provider")
     vercel = pl.col("vercel_provider").str.split(".").list.first()
@@ -237,7 +237,6 @@ def _named(calls: pl.DataFrame, account: str) -> pl.DataFrame:
         pl.coalesce(
             "response_id", pl.col("traceId").str.to_lowercase() + ":" + pl.col("spanId").str.to_lowercase()
         ).alias("request_id"),
-        pl.lit(account).alias("account"),
         read_tags(calls.select(tags).to_series())[0].alias("tags"),
     )
 

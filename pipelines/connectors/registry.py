@@ -26,6 +26,8 @@ SOURCES: dict[str, Role] = {
     "openai_costs": "bill",
     "anthropic_costs": "bill",
     "focus": "bill",
+    "prometheus": "infrastructure",
+    "opencost": "infrastructure",
 }
 
 

@@ -41,12 +41,12 @@ _GIVEN = "given.started_at"
 
 
 def usage_rows(
-    frame: pl.DataFrame, mapping: ColumnMapping, account: str, extra: tuple[Fault, ...] = ()
+    frame: pl.DataFrame, mapping: ColumnMapping, extra: tuple[Fault, ...] = ()
 ) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
     """Canonical rows (USAGE_SCHEMA) of a chunk, and its rejects.
 
-    `frame` has `record_number` and any of KNOWN_COLUMNS and `tags.<key>` in any dtype; `account` stands where the table
-    gives none; `extra` are faults that the reader found, named first.
+    `frame` has `record_number` and any of KNOWN_COLUMNS and `tags.<key>` in any dtype; `extra` are faults that the
+    reader found, named first.
     """
     present = set(frame.columns)
     columns: dict[str, pl.Series] = {"record_number": frame["record_number"]}
@@ -74,7 +74,7 @@ def usage_rows(
     _add_tags(frame, columns)
     read = pl.DataFrame({name: series.alias(name) for name, series in columns.items()})
     good, rejected = split_faults(_normal(read), (*extra, *_faults(read)))
-    return canonical_usage(_leaves(good, mapping).with_columns(_account(good, account))), rejected
+    return canonical_usage(_leaves(good, mapping)), rejected
 
 
 def read_texts(values: pl.Series) -> pl.Series:
@@ -231,8 +231,3 @@ def _leaves(good: pl.DataFrame, mapping: ColumnMapping) -> pl.DataFrame:
         both = pl.col("output_tokens").fill_null(0) + pl.col("reasoning_tokens").fill_null(0)
         steps.append(both.alias("output_tokens"))
     return good.with_columns(steps).drop([n for n in good.columns if n.startswith((_BAD, _TAG))], strict=False)
-
-
-def _account(good: pl.DataFrame, account: str) -> pl.Expr:
-    named = pl.col("account") if "account" in good.columns else pl.lit(None, dtype=pl.String)
-    return named.fill_null(pl.lit(account)).alias("account")

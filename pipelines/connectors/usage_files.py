@@ -196,9 +196,11 @@ def _csv_chunks(file: LandedFile, mapping: ColumnMapping) -> Iterator[Chunk]:
     for theirs in sources.values():
         if header.count(theirs) > 1:
             raise _unreadable(file, f"the header has {theirs!r} twice", "malformed_csv", "each column once")
+    if not sample:
+        return
     typed = {ours: pa.int64() for ours in (*COUNT_COLUMNS, "requests") if ours in sources}
     if mapping.unit is None and mapping.time_format is None and mapping.timezone is None:
-        typed["started_at"] = _timestamp_type(sample[header.index(sources["started_at"])] if sample else "")
+        typed["started_at"] = _timestamp_type(sample, header.index(sources["started_at"]))
     progress = _CsvProgress()
     try:
         yield from _csv_pass(file, sources, typed, delimiter, progress)
@@ -276,9 +278,9 @@ def _csv_header(file: LandedFile, mapping: ColumnMapping) -> tuple[list[str], li
         raise _unreadable(file, "the file is no CSV, Parquet or JSON", "malformed_csv", "UTF-8 text in CSV") from error
 
 
-def _timestamp_type(sample: str) -> pa.DataType:
-    """The Arrow type that reads a column like `sample` at once; text that does not fit is read in the second pass."""
-    text = sample.strip()
+def _timestamp_type(first_row: list[str], place: int) -> pa.DataType:
+    """The Arrow type that reads a column like the first value at once; what does not fit is read in the second pass."""
+    text = first_row[place].strip() if place < len(first_row) else ""
     is_zoned = text[-1:] in ("Z", "z") or text[-6:-5] in ("+", "-") or text[-5:-4] == "+"
     return pa.timestamp("ns", "UTC") if is_zoned else pa.timestamp("ns")
 

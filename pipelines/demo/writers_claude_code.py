@@ -1,6 +1,6 @@
 """The demo's Claude Code sessions: one row per content block, so that a message's usage stands there several times.
 
-What lives here: landing/claude_code/<account>/<project>/<session>.jsonl, resumed sessions that repeat history,
+What lives here: landing/claude_code/<project>/<session>.jsonl, resumed sessions that repeat history,
 a session that grows between the nights. What does not: what those tokens cost.
 """
 
@@ -17,9 +17,6 @@ from pipelines.demo.writers_gateway import CANARY
 
 PROJECTS = ("-workspace-aurora-web", "-workspace-aurora-api", "-workspace-infra-tools")
 
-_ACCOUNT = "default"
-"""The folder that names the account: sessions are billed to Anthropic's default workspace, which has no id."""
-
 _COPIED_MESSAGES = 4
 _MAX_BLOCKS = 3
 
@@ -32,7 +29,7 @@ def write_claude_code(calls: pl.DataFrame, writer: LandingWriter, *, night: int,
         grown = rows.filter(pl.col("week_last") > data_through(night - 1)).select("project", "session").unique()
         rows = rows.join(grown, on=["project", "session"], how="semi", maintain_order="left")
     for (project, session), part in rows.group_by("project", "session", maintain_order=True):
-        writer.write_lines(f"claude_code/{_ACCOUNT}/{project}/{session}.jsonl", part["line"])
+        writer.write_lines(f"claude_code/{project}/{session}.jsonl", part["line"])
 
 
 def session_rows(calls: pl.DataFrame, *, seed: int) -> pl.DataFrame:

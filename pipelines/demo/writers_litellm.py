@@ -1,6 +1,6 @@
 """The demo's LiteLLM spend log: one team's calls as rows of LiteLLM_SpendLogs, exported as JSON lines.
 
-What lives here: landing/litellm/<account>/*.jsonl. What does not: the calls that the gateway logged too
+What lives here: landing/litellm/*.jsonl. What does not: the calls that the gateway logged too
 (writers_gateway.py).
 """
 
@@ -25,10 +25,10 @@ def write_litellm_log(calls: pl.DataFrame, scenario: Scenario, writer: LandingWr
     name = pl.col("usage_date").dt.strftime("%Y-%m")
     late = pl.col("usage_date") > data_through(1)
     lines = mine.select(
-        "account", pl.when(late).then(name + "-late").otherwise(name).alias("file"), _line(scenario).alias("line")
+        pl.when(late).then(name + "-late").otherwise(name).alias("file"), _line(scenario).alias("line")
     )
-    for (account, file), part in lines.group_by("account", "file", maintain_order=True):
-        writer.write_lines(f"litellm/{account}/spend_logs_{file}.jsonl", part["line"])
+    for (file,), part in lines.group_by("file", maintain_order=True):
+        writer.write_lines(f"litellm/spend_logs_{file}.jsonl", part["line"])
 
 
 def _line(scenario: Scenario) -> pl.Expr:

@@ -43,12 +43,25 @@ def test_days_between_first_and_last_charge_are_covered_and_empty(tmp_path: Path
     assert all(complete for _, _, complete in reading.days)
 
 
+def test_a_late_line_of_an_earlier_period_adds_to_its_day_without_claiming_it(tmp_path: Path) -> None:
+    late = line(ChargePeriodStart="2026-10-30T00:00:00Z", ChargePeriodEnd="2026-10-31T00:00:00Z")
+    reading = read(tmp_path, line(), late)
+    assert reading.buckets["result_kind"].to_list() == ["cost", "cost_outside_2026-11"]
+    assert reading.days == [("proj_a", "2026-10-30T00:00:00Z", False), ("proj_a", "2026-11-03T00:00:00Z", True)]
+
+
+def test_a_correction_inside_the_covered_days_needs_no_bucket_of_its_own(tmp_path: Path) -> None:
+    reading = read(tmp_path, line(), line(ChargeClass="Correction"))
+    assert reading.days == [("proj_a", "2026-11-03T00:00:00Z", True)]
+
+
 def test_a_correction_of_an_old_day_does_not_claim_the_days_since(tmp_path: Path) -> None:
     correction = line(
         ChargeClass="Correction", ChargePeriodStart="2026-08-03T00:00:00Z", ChargePeriodEnd="2026-08-04T00:00:00Z"
     )
     reading = read(tmp_path, line(), correction)
-    assert reading.days == [("proj_a", "2026-11-03T00:00:00Z", True)]
+    starts = reading.buckets.select("result_kind", pl.col("bucket_start").dt.date().cast(pl.String), "is_complete")
+    assert starts.rows() == [("cost", "2026-11-03", True), ("cost_outside_2026-11", "2026-08-03", False)]
     assert reading.billing["charge_class"].to_list() == [None, "Correction"]
     assert reading.billing["billing_month"].to_list() == ["2026-11", "2026-11"]
 

@@ -170,11 +170,11 @@ class TestColumnsOfOurs:
         assert got.column("tags") == ['{"env":"prod","team":"search"}', '{"n":"7"}', None]
         assert got.reasons == [(3, "type_error", "tags")]
 
-    def test_the_account_folder_stands_in_where_the_table_names_none(self, tmp_path: Path) -> None:
+    def test_a_row_without_an_account_is_default_whatever_its_folder(self, tmp_path: Path) -> None:
         line = "2026-10-01T00:00:00Z,openai,m,1,"
         text = f"started_at,provider,model,output_tokens,account\n{line}proj_1\n{line}\n"
         got = reading(csv(tmp_path, text, account="team-a"))
-        assert got.column("account") == ["proj_1", "team-a"]
+        assert got.column("account") == ["proj_1", "default"]
 
     def test_a_new_foreign_column_changes_nothing(self, tmp_path: Path) -> None:
         got = reading(
@@ -185,6 +185,14 @@ class TestColumnsOfOurs:
     def test_an_empty_file_and_a_bare_header_hold_no_record(self, tmp_path: Path) -> None:
         assert reading(csv(tmp_path, "")).usage.is_empty()
         assert reading(csv(tmp_path, OURS)).usage.is_empty()
+        assert reading(csv(tmp_path, OURS.strip())).usage.is_empty()
+
+    def test_a_short_first_line_is_rejected_like_any_other(self, tmp_path: Path) -> None:
+        got = reading(
+            csv(tmp_path, "model,provider,output_tokens,started_at\nm,openai\nm,openai,1,2026-10-01T00:00:00Z\n")
+        )
+        assert got.reasons == [(1, "malformed_csv", None)]
+        assert got.column("record_number") == [2]
 
     def test_semicolons_are_guessed_from_the_header(self, tmp_path: Path) -> None:
         got = reading(csv(tmp_path, OURS.replace(",", ";") + "2026-10-01T00:00:00Z;openai;m;1;2\n"))

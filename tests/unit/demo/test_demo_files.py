@@ -68,15 +68,6 @@ def logged_openai(home: Any) -> dict[Key, Counter[str]]:
             tier = record["service_tier"].replace("default", "standard")
             key = (record["timestamp"][:10], record["account"], record["model"], tier)
             calls[request_id] = (key, openai_leaves(record["usage"]))
-    for record in home.records("litellm"):
-        if record["status"] == "success":
-            key = (record["startTime"][:10], "proj_search", record["model"], "standard")
-            usage = json.loads(record["metadata"])["usage_object"]
-            assert (usage["prompt_tokens"], usage["completion_tokens"]) == (
-                record["prompt_tokens"],
-                record["completion_tokens"],
-            )
-            calls[record["request_id"]] = (key, openai_leaves(usage))
     sums: dict[Key, Counter[str]] = defaultdict(Counter)
     for key, leaves in calls.values():
         sums[key] += leaves
