@@ -9,8 +9,9 @@ changed. So a night costs what changed, and re-pricing history never reads a log
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -18,11 +19,12 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.contracts.dictionary import contract_of
-from pipelines.contracts.fields import empty
+from pipelines.contracts.fields import empty, polars_schema
 from pipelines.derived_tables import PYTHON_TABLES, REFERENCE_NAMES, reference_frames
 from pipelines.lake import Lake, combined_digest
 from pipelines.settings import CODE_VERSION, Settings
 from pipelines.sqlmodel import SqlModel, load_models
+from pipelines.transforms.deployment_hours import deployed_months
 from pipelines.transforms.reference_tables import reference_digest
 from pipelines.warehouse import create_view, session
 
@@ -34,11 +36,15 @@ DAY_TABLES = frozenset(
         "core__provider_usage",
         "core__billing",
         "core__fetched_buckets",
+        "core__infrastructure",
         "int__usage_rollup",
         "int__meter_rollup",
     }
 )
 ALL = "all"
+CLOSED_MONTHS = "core__closed_months"
+CLOSED_COSTS = "core__closed_costs"
+"""What closing.py wrote: one partition per closed month, never built and never replaced."""
 
 
 @dataclass
@@ -99,9 +105,9 @@ def refresh_table(settings: Settings, table: str, progress: Progress | None = No
     report = BuildReport(table)
     with lake.writing():
         digests = {name: _digests(lake, name) for name in inputs_of(table)}
-        keys = [ALL] if cut_of(table) == ALL else months(lake)
+        keys = [ALL] if cut_of(table) == ALL else months(lake, settings.today())
         held = lake.partitions(table)
-        code = _code_digest(table)
+        code = code_digest(table)
         for gone in sorted(set(held) - set(keys)):
             lake.remove(table, gone)
         for number, key in enumerate(keys):
@@ -111,14 +117,29 @@ def refresh_table(settings: Settings, table: str, progress: Progress | None = No
                 continue
             if progress:
                 progress(f"building {table} {key}", number, len(keys))
-            frame = _build(settings, lake, table, key)
+            frame = build_frame(settings, lake, table, key)
             _write(lake, table, key, frame, signature, report)
     return report
 
 
-def months(lake: Lake) -> list[str]:
-    """Months (YYYY-MM) on which anything is known, in order."""
-    return sorted({key[:7] for table in sorted(DAY_TABLES) for key in lake.partitions(table)})
+def months(lake: Lake, today: date) -> list[str]:
+    """Months (YYYY-MM) on which anything is known, in order: those with files, those in which a deployment ran before
+    `today` with or without any, and those that take corrections of closed months."""
+    known = {key[:7] for table in sorted(DAY_TABLES) for key in lake.partitions(table)}
+    deployments = lake.read("ref__deployments", ALL)
+    if deployments is not None:
+        known |= deployed_months(deployments, today)
+    closed = set(lake.partitions(CLOSED_MONTHS))
+    return sorted(known | closed | {posting_month(month, closed) for month in closed})
+
+
+def posting_month(month: str, closed: Set[str]) -> str:
+    """The first month after `month` that is not closed: the one into which its corrections go."""
+    following = month
+    while following == month or following in closed:
+        year, number = map(int, following.split("-"))
+        following = f"{year + number // 12}-{number % 12 + 1:02d}"
+    return following
 
 
 def partition_files(lake: Lake, table: str, key: str) -> list[Path]:
@@ -151,12 +172,15 @@ def _clock_digest(settings: Settings, table: str, key: str) -> list[str]:
 
 
 @cache
-def _code_digest(table: str) -> str:
+def code_digest(table: str) -> str:
+    """A digest of what computes a derived table: the code's version, its SQL, its columns."""
     text = sql_models()[table].path.read_text() if table in sql_models() else table
-    return hashlib.sha256(f"{CODE_VERSION}\0{text}".encode()).hexdigest()
+    columns = str(polars_schema(contract_of(table)))
+    return hashlib.sha256(f"{CODE_VERSION}\0{text}\0{columns}".encode()).hexdigest()
 
 
-def _build(settings: Settings, lake: Lake, table: str, key: str) -> pl.DataFrame:
+def build_frame(settings: Settings, lake: Lake, table: str, key: str) -> pl.DataFrame:
+    """The rows of one partition of a derived table, from its inputs as they stand in `lake`; writes nothing."""
     inputs = {name: partition_files(lake, name, key) for name in inputs_of(table)}
     if table in PYTHON_TABLES:
         frames = {

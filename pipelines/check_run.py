@@ -1,12 +1,14 @@
 """Running the checks now: every sentence that must be true of the lake, and of the marts that readers see.
 
-What lives here: running sql/checks on the lake's tables and on CURRENT, and the lake's own promises (files, index, calls
-counted once). What does not: the sentences in SQL (sql/checks), what happens when one is false (the caller).
+What lives here: running sql/checks on the lake's tables and on CURRENT, and the lake's own promises (files, index,
+calls counted once). What does not: the sentences in SQL (sql/checks), what happens when one is false (the caller).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +29,15 @@ from pipelines.warehouse import create_view, session
 SAMPLE_ROWS = 5
 ON_LAKE = "lake"
 ON_CURRENT = "CURRENT"
+_HOME_PATH = re.compile(r"/[^'\"\s]*/(lake|marts)/")
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """One sentence, where it was asked (`lake` or `CURRENT`) and the rows for which it is false, the first as a sample."""
+    """One sentence, where it was asked (`lake` or `CURRENT`), and how many rows make it false, some as a sample.
+
+    A sentence that cannot be asked (a damaged file, a column that an older snapshot lacks) counts as false, in one row.
+    """
 
     name: str
     title: str
@@ -87,14 +93,19 @@ def checks_on_lake(
     tables = sorted({table for check in checks.values() for table in check.inputs})
     with session(settings) as connection:
         for table in tables:
-            create_view(connection, table, partition_files(lake, table, ALL), empty(contract_of(table)))
+            with suppress(duckdb.Error):  # a damaged file: whoever reads the table says that it cannot be asked
+                create_view(connection, table, partition_files(lake, table, ALL), empty(contract_of(table)))
         return [_ask(connection, check, ON_LAKE, sample_rows) for check in checks.values()]
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, check: SqlCheck, asked_of: str, sample_rows: int) -> CheckOutcome:
-    relation = connection.sql(check.sql)
-    names = relation.columns
-    rows = relation.fetchall()
+    try:
+        relation = connection.sql(check.sql)
+        names = relation.columns
+        rows = relation.fetchall()
+    except duckdb.Error as error:
+        why = _HOME_PATH.sub(r"\1/", str(error).strip().splitlines()[0])
+        return CheckOutcome(check.name, check.title, check.severity, asked_of, 1, ({"cannot be asked": why},))
     sample = tuple(dict(zip(names, row, strict=True)) for row in rows[:sample_rows])
     return CheckOutcome(check.name, check.title, check.severity, asked_of, len(rows), sample)
 

@@ -1,7 +1,7 @@
 """The core floor as one step: everything staged is merged into its days, and the ledger is told.
 
 What lives here: the order of the merges and what they report. What does not: requests (core_days.py), buckets
-(core_buckets.py), staging (intake.py).
+(core_buckets.py), machines (core_infrastructure.py), staging (intake.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import polars as pl
 from pipelines.contracts.usage import CoreLandedFiles
 from pipelines.core_buckets import merge_bucket_days
 from pipelines.core_days import finish, merge_usage_days
+from pipelines.core_infrastructure import merge_infrastructure_days
 from pipelines.intake import Progress
 from pipelines.lake import Lake
 from pipelines.landing import Ledger
@@ -23,10 +24,11 @@ from pipelines.transforms.reference_tables import BY_ASSET, load_table
 
 @dataclass
 class CoreReport:
-    """Which days of request rows and of provider buckets were written, and raw files a rebuild missed."""
+    """Which days of request rows, of provider buckets and of machines were written, and raw files a rebuild missed."""
 
     usage_days: list[str] = field(default_factory=list)
     bucket_days: list[str] = field(default_factory=list)
+    infrastructure_days: list[str] = field(default_factory=list)
     missing_raw: list[str] = field(default_factory=list)
 
 
@@ -37,10 +39,11 @@ def merge_core(settings: Settings, rebuild: Iterable[str] = (), progress: Progre
     with lake.writing():
         usage = merge_usage_days(settings, _precedence(settings), days, progress)
         buckets = merge_bucket_days(settings, days, progress)
-        if usage.days or buckets:
+        machines = merge_infrastructure_days(settings, days, progress)
+        if usage.days or buckets or machines:
             lake.write("core__landed_files", "all", Ledger(lake).frame(), CoreLandedFiles)
         finish(lake)
-    return CoreReport(usage.days, buckets, usage.missing_raw)
+    return CoreReport(usage.days, buckets, machines, usage.missing_raw)
 
 
 def _precedence(settings: Settings) -> dict[str, int]:

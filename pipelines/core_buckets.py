@@ -13,13 +13,16 @@ import polars as pl
 
 from pipelines.contracts.fields import empty, polars_schema
 from pipelines.contracts.usage import CoreFetchedBuckets
-from pipelines.intake import PARSED_TABLES, Progress, pending_files, pending_rebuilds
+from pipelines.held_exports import release, released_files, set_held_days
+from pipelines.intake import PARSED_TABLES, Progress, mark_for_rebuild, pending_files, pending_rebuilds
 from pipelines.lake import Lake
 from pipelines.landing import Ledger
+from pipelines.quantities import LEAF_COLUMNS
 from pipelines.settings import Settings
-from pipelines.transforms.buckets import SCOPE, export_name, speaking_buckets
+from pipelines.transforms.buckets import SCOPE, Speakers, choose_speakers, export_name
 
 BUCKETS = "core__fetched_buckets"
+_INSTANT = pl.Datetime("us", "UTC")
 _DAY_BUCKETED = ("focus",)
 """Sources whose rows are finer than their buckets: a row belongs to the day bucket that holds its start."""
 
@@ -37,7 +40,10 @@ def merge_bucket_days(settings: Settings, rebuild: Iterable[str] = (), progress:
     for landed_file in pending_files(lake):
         days |= _remember_days(lake, ledger, landed_file)
     ordered = sorted(days)
-    speakers = _speakers(lake, ledger, ordered)
+    chosen = _speakers(lake, ledger, ordered)
+    speakers = chosen.speaking
+    held = chosen.held.select("landed_file", pl.col("bucket_start").dt.date().cast(pl.String)).unique()
+    set_held_days(lake, ordered, held.rows())
     for number, day in enumerate(ordered):
         if progress:
             progress(f"bills and provider usage of {day}", number, len(ordered))
@@ -46,6 +52,18 @@ def merge_bucket_days(settings: Settings, rebuild: Iterable[str] = (), progress:
         for table in PARSED_TABLES:
             _write_day(lake, ledger, table, day, mine)
     return ordered
+
+
+def release_held(settings: Settings, landed_file: str) -> list[str]:
+    """Let a held export speak: its held days are written again by the next merge. Returns these days, in order.
+
+    Raises NotFoundError for a file of which nothing is held.
+    """
+    lake = Lake(settings.lake)
+    with lake.writing():
+        days = release(lake, landed_file)
+        mark_for_rebuild(lake, {BUCKETS: set(days)})
+    return days
 
 
 def _remember_days(lake: Lake, ledger: Ledger, landed_file: str) -> set[str]:
@@ -57,12 +75,12 @@ def _remember_days(lake: Lake, ledger: Ledger, landed_file: str) -> set[str]:
     return set(days)
 
 
-def _speakers(lake: Lake, ledger: Ledger, days: list[str]) -> pl.DataFrame:
-    """Speaking buckets of all files that touch the days, with the identity of their file."""
+def _speakers(lake: Lake, ledger: Ledger, days: list[str]) -> Speakers:
+    """Speaking and held buckets of all files that touch the days, with the identity of their file."""
     files = ledger.files_touching((BUCKETS,), days)
     frames = [frame for file in files if (frame := lake.read(f"parsed__{BUCKETS}", file)) is not None]
     if not frames:
-        return empty(CoreFetchedBuckets)
+        return Speakers(empty(CoreFetchedBuckets), empty(CoreFetchedBuckets))
     described = pl.DataFrame(
         [(file, folder, export_name(path), modified) for file, folder, path, modified in ledger.described(files)],
         schema={"landed_file": pl.String, "folder": pl.String, "export": pl.String, "modified_ns": pl.Int64},
@@ -71,8 +89,43 @@ def _speakers(lake: Lake, ledger: Ledger, days: list[str]) -> pl.DataFrame:
     buckets = pl.concat(frames).join(described, on="landed_file")
     buckets = buckets.filter(pl.col("bucket_start").dt.date().cast(pl.String).is_in(days))
     newest = pl.col("modified_ns").max().over("source", "export")
-    speaking = speaking_buckets(buckets.with_columns(newest.alias("modified_ns")))
-    return speaking.sort(*SCOPE, "bucket_start", "bucket_end", "landed_file")
+    is_released = pl.col("landed_file").is_in(released_files(lake)).alias("is_released")
+    told = buckets.join(_told(lake, files), on=_BUCKET, how="left").with_columns(pl.col("told").fill_null(0))
+    chosen = choose_speakers(told.with_columns(newest.alias("modified_ns"), is_released))
+    order = [*SCOPE, "bucket_start", "bucket_end", "landed_file"]
+    return Speakers(chosen.speaking.sort(order), chosen.held.sort(order))
+
+
+_BUCKET = ["landed_file", "provider", "account", "result_kind", "bucket_start"]
+
+
+def _told(lake: Lake, files: list[str]) -> pl.DataFrame:
+    """What each file tells per bucket: positive amounts of a bill (its lines are of no endpoint), tokens of usage."""
+    amount = pl.Decimal(38, 12)
+    told = [pl.DataFrame(schema={**dict.fromkeys(_BUCKET[:4], pl.String()), "bucket_start": _INSTANT, "told": amount})]
+    for file in files:
+        bill = lake.read("parsed__core__billing", file)
+        if bill is not None:
+            kinds = lake.read(f"parsed__{BUCKETS}", file)
+            start = _bucket_start(pl.col("charge_period_start")).alias("bucket_start")
+            paid = pl.col("billed_cost_in_currency").clip(lower_bound=0).alias("told")
+            keys = empty(CoreFetchedBuckets).select(_BUCKET) if kinds is None else kinds.select(_BUCKET).unique()
+            told.append(
+                bill.select("source", *_BUCKET[:3], start, paid)
+                .drop("source")
+                .join(keys, on=[*_BUCKET[:3], "bucket_start"])
+                .select(*_BUCKET, pl.col("told").cast(amount))
+            )
+        usage = lake.read("parsed__core__provider_usage", file)
+        if usage is not None:
+            tokens = pl.sum_horizontal(list(LEAF_COLUMNS)).cast(amount).alias("told")
+            told.append(usage.select(*_BUCKET, tokens))
+    return pl.concat(told).group_by(_BUCKET).agg(pl.col("told").sum())
+
+
+def _bucket_start(instant: pl.Expr) -> pl.Expr:
+    """The start of the bucket that a row belongs to."""
+    return pl.when(pl.col("source").is_in(_DAY_BUCKETED)).then(instant.dt.truncate("1d")).otherwise(instant)
 
 
 def _write_day(lake: Lake, ledger: Ledger, table: str, day: str, speakers: pl.DataFrame) -> None:
@@ -80,14 +133,11 @@ def _write_day(lake: Lake, ledger: Ledger, table: str, day: str, speakers: pl.Da
     files = ledger.files_touching((BUCKETS,), [day])
     frames = [frame for file in files if (frame := lake.read(f"parsed__{table}", file)) is not None]
     rows = pl.concat([empty(contract), *frames]).filter(pl.col("usage_date").cast(pl.String) == day)
-    bucket = pl.when(pl.col("source").is_in(_DAY_BUCKETED)).then(pl.col(instant).dt.truncate("1d")).otherwise(pl.col(instant))
-    keyed = rows.with_columns(bucket.alias("bucket_start_key"))
-    speaking = speakers.select(
-        "landed_file", "provider", pl.col("bucket_start").alias("bucket_start_key"), pl.col("account").alias("bucket_account")
-    ).unique()
-    told = keyed.join(speaking, on=["landed_file", "provider", "bucket_start_key"], how="inner").filter(
-        ~pl.col("source").is_in(_DAY_BUCKETED) | (pl.col("account") == pl.col("bucket_account"))
-    )
+    kind = [name for name in ("result_kind",) if name in rows.columns]
+    keyed = rows.with_columns(_bucket_start(pl.col(instant)).alias("bucket_start_key"))
+    key = ["landed_file", "provider", "account", *kind]
+    speaking = speakers.select(*key, pl.col("bucket_start").alias("bucket_start_key")).unique()
+    told = keyed.join(speaking, on=[*key, "bucket_start_key"], how="inner")
     # One record may hold tokens and meters, a row each: whole rows are compared, and records are counted.
     part = [name for name in ("meter",) if name in rows.columns]
     spoken = told.select(rows.columns).unique().sort("landed_file", "record_number", *part)

@@ -1,32 +1,53 @@
 """Core days: staged request rows become the de-duplicated, final rows of each UTC day.
 
-What lives here: merging request logs day by day, incrementally or from the raw files. What does not: reading files
-(intake.py), provider usage and bills (core_buckets.py), which row wins (transforms/deduplication.py).
+What lives here: which days are merged, from which rows, in which order, and writing them. What does not: reading files
+(intake.py), deciding a day (day_merge.py), provider usage and bills (core_buckets.py).
 The result is a pure function of the live files: merging new rows into a day gives what a rebuild from raw would give.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from pathlib import Path
 
 import polars as pl
 
 from pipelines.connectors import registry
-from pipelines.contracts.fields import conform, empty, polars_schema
+from pipelines.contracts.fields import polars_schema
 from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
-from pipelines.intake import Progress, clear_pending, pending_files, pending_rebuilds, stage, staging
-from pipelines.lake import Lake
-from pipelines.landing import Ledger
-from pipelines.quantities import METERS
+from pipelines.day_merge import (
+    IDS,
+    LOST,
+    DecidedDay,
+    conflicts_of,
+    decide_day,
+    duplicates_of,
+    held_rows,
+)
+from pipelines.intake import (
+    Progress,
+    clear_pending,
+    mark_for_rebuild,
+    pending_files,
+    pending_merges,
+    pending_rebuilds,
+    restage_lost_pieces,
+    stage,
+    staging,
+)
+from pipelines.lake import Lake, Partition
+from pipelines.landing import Ledger, stands_as_found
+from pipelines.pieces import Piece, open_piece, write_partition
+from pipelines.request_homes import RequestHomes
 from pipelines.settings import Settings
-from pipelines.transforms.deduplication import MergedDay, id_hashes, merge_day
+from pipelines.transforms.canonical_rows import ROWS_SCHEMA
+from pipelines.transforms.deduplication import KEY, id_hashes
 
-ROWS_SCHEMA = {**polars_schema(CoreUsage), **{meter: pl.Decimal(38, 9) for meter in METERS}}
-_PROVENANCE = ["landed_file", "record_number", "part"]
+_USAGE = "core__usage"
 
 
 @dataclass
@@ -50,213 +71,229 @@ def merge_usage_days(
     lake = Lake(settings.lake)
     ledger = Ledger(lake)
     report = DaysReport()
-    merger = _Merger(lake, ledger, precedence)
-    afresh = {*rebuild, *pending_rebuilds(lake).get("core__usage", set())}
-    merger.afresh = afresh
-    staged = [file for file in pending_files(lake) if staging(lake, file).is_dir()]
-    staged += _reread(settings, lake, ledger, afresh, set(staged), report)
-    merger.add_staged(staged)
-    days = sorted({*merger.pieces, *afresh})
-    queue = list(days)
-    heapq.heapify(queue)
-    while queue:
-        day = heapq.heappop(queue)
-        if progress:
-            progress(f"merging {day}", len(report.days), len(report.days) + len(queue) + 1)
-        merger.merge(day)
-        report.days.append(day)
-        following = str(date.fromisoformat(day) + timedelta(days=1))
-        if following not in queue and merger.touches(day, following):
-            heapq.heappush(queue, following)
+    afresh = {*rebuild, *pending_rebuilds(lake).get(_USAGE, set())}
+    report.missing_raw = restage_lost_pieces(settings, lake, ledger)
+    merger = _Merger(lake, ledger, precedence, afresh)
+    pending = pending_files(lake)
+    merger.cover(pending, None)
+    again, missing = _reread(settings, lake, ledger, afresh, set(pending))
+    report.missing_raw = sorted({*report.missing_raw, *missing})
+    for landed_file, whole in again.items():
+        merger.cover([landed_file], None if whole else frozenset(afresh))
+    merger.gather()
+    touched = {*merger.pieces, *merger.moved, *merger.leaving, *afresh, *pending_merges(lake)}
+    touched |= ledger.days_of(file for file, days in merger.covered.items() if days is None).get(_USAGE, set())
+    queue = sorted(touched)
+    with _Writer(lake, ledger, settings.threads) as writer:
+        while queue:
+            day = heapq.heappop(queue)
+            if progress:
+                progress(f"merging {day}", len(report.days), len(report.days) + len(queue) + 1)
+            writer.write(merger.decide(day))
+            report.days.append(day)
+            following = _days_after(day, 1)
+            if following not in queue and merger.shares_calls_with(following):
+                heapq.heappush(queue, following)
+    merger.save_homes()
     return report
 
 
+def _days_after(day: str, days: int) -> str:
+    return str(date.fromisoformat(day) + timedelta(days=days))
+
+
 def _reread(
-    settings: Settings, lake: Lake, ledger: Ledger, days: set[str], staged: set[str], report: DaysReport
-) -> list[str]:
-    """Stage the request rows of `days` again from every raw file that touches them."""
-    if not days:
-        return []
-    wanted = set(ledger.files_touching(("core__usage",), days)) - staged
-    found = {file.landed_file: file for file in ledger.found(settings, wanted)}
-    report.missing_raw = sorted(wanted - set(found))
-    for file in found.values():
-        everywhere = registry.has_global_keys(file.source)
-        stage(settings, lake, file, only_days=None if everywhere else frozenset(days))
-    return sorted(found)
+    settings: Settings, lake: Lake, ledger: Ledger, days: set[str], pending: set[str]
+) -> tuple[dict[str, bool], list[str]]:
+    """Stage the request rows of `days` again from every raw file that touches them.
+
+    Gives the files that were read (True: all their days) and those whose raw bytes are gone.
+    """
+    wanted = set(ledger.files_touching((_USAGE,), days)) - pending if days else set()
+    found = {file.landed_file: file for file in ledger.found(settings, wanted) if stands_as_found(file)}
+    read = {}
+    for landed_file, file in sorted(found.items()):
+        read[landed_file] = registry.has_global_keys(file.source)
+        facts = stage(settings, lake, file, only_days=None if read[landed_file] else frozenset(days))
+        ledger.correct(landed_file, **facts)
+    return read, sorted(wanted - set(found))
 
 
 class _Merger:
-    """State of one merge over many days: what is staged for each, and which days start from nothing."""
+    """State of one merge over many days: what is staged for each, which files are staged, which rows move."""
 
-    def __init__(self, lake: Lake, ledger: Ledger, precedence: dict[str, int]) -> None:
+    def __init__(self, lake: Lake, ledger: Ledger, precedence: dict[str, int], afresh: set[str]) -> None:
         self.lake = lake
-        self.ledger = ledger
         self.precedence = precedence
-        self.afresh: set[str] = set()
-        self.pieces: dict[str, list[Path]] = {}
+        self.afresh = afresh
+        self.live = sorted(ledger.live_files())
+        self.covered: dict[str, frozenset[str] | None] = {}
+        self.pieces: dict[str, list[Piece]] = {}
         self.moved: dict[str, list[pl.DataFrame]] = {}
-        self.staged: set[str] = set()
+        self.leaving: dict[str, list[tuple[str, pl.DataFrame]]] = {}
+        self.homes: dict[str, RequestHomes] = {}
+        self.last: DecidedDay | None = None
+        self.ids_were: pl.Series | None = None
 
-    def add_staged(self, landed_files: list[str]) -> None:
-        """Sort staged pieces by day; rows of sources with global keys go to the day on which their call was first seen."""
-        self.staged = set(landed_files)
-        homeless: dict[str, list[Path]] = {}
+    def cover(self, landed_files: Iterable[str], days: frozenset[str] | None) -> None:
+        """These files are staged, for all their days (None) or some: what the lake holds of them there is void."""
         for landed_file in landed_files:
-            for path in sorted(staging(self.lake, landed_file).glob("*/*.parquet")):
-                source = pl.read_parquet(path, columns=["source"], n_rows=1)["source"].item()
+            self.covered[landed_file] = days
+
+    def gather(self) -> None:
+        """Sort staged pieces by day; rows of sources with global keys go to the day on which their call was first seen."""
+        homeless: dict[str, list[Piece]] = {}
+        for landed_file, days in self.covered.items():
+            for path in sorted(staging(self.lake, landed_file).glob("*/*.arrow")):
+                day = path.parent.name
+                if days is not None and day not in days:
+                    continue
+                piece = open_piece(path)
+                source = piece.constants["source"].item()
                 if registry.has_global_keys(source):
-                    homeless.setdefault(source, []).append(path)
+                    homeless.setdefault(source, []).append(piece)
                 else:
-                    self.pieces.setdefault(path.parent.name, []).append(path)
-        for source, paths in homeless.items():
-            self._send_home(source, pl.concat([pl.read_parquet(path) for path in paths]))
+                    self.pieces.setdefault(day, []).append(piece)
+        for source, pieces in homeless.items():
+            self._send_home(source, pieces)
 
-    def _send_home(self, source: str, rows: pl.DataFrame) -> None:
-        known = self.lake.read("core__request_days", source)
-        key = ["provider", "request_id"]
-        own = rows.group_by(key).agg(pl.col("usage_date").min())
-        index = own if known is None else pl.concat([known, own]).group_by(key).agg(pl.col("usage_date").min())
-        if known is not None:
-            earlier = known.join(own, on=key, suffix="_new").filter(pl.col("usage_date_new") < pl.col("usage_date"))
-            for (day,), keys in earlier.partition_by("usage_date", as_dict=True).items():
-                self._move_away(source, str(day), keys.select(*key, pl.col("usage_date_new").alias("usage_date")))
-        sent = rows.drop("usage_date").join(index, on=key, how="left").select(rows.columns)
-        for (day,), piece in sent.partition_by("usage_date", as_dict=True).items():
-            self.moved.setdefault(str(day), []).append(piece)
-            self.pieces.setdefault(str(day), [])
-        self.lake.write("core__request_days", source, index.sort(key), None)
-
-    def _move_away(self, source: str, day: str, keys: pl.DataFrame) -> None:
-        """An earlier telling of known calls arrived: their rows leave `day` for the earlier one."""
-        held = self.lake.read("core__usage", day)
-        if held is None:
+    def _send_home(self, source: str, pieces: list[Piece]) -> None:
+        home = self.homes[source] = RequestHomes(self.lake, source, self.afresh)
+        for day, rows in home.send(pieces, self._left_behind(source)).items():
+            self.moved.setdefault(day, []).append(rows)
+        moves = home.moves()
+        if not moves:
             return
-        mine = (pl.col("source") == source)
-        leaving = held.filter(mine).drop("usage_date").join(keys, on=["provider", "request_id"]).select(held.columns)
-        meters = self.lake.read("core__meters", day)
-        staying = held.join(leaving, on=_PROVENANCE, how="anti")
-        self.lake.write("core__usage", day, staying, CoreUsage)
-        wide = _with_meters(leaving, meters)
-        for (home,), piece in wide.partition_by("usage_date", as_dict=True).items():
-            self.moved.setdefault(str(home), []).append(piece)
-            self.pieces.setdefault(str(home), [])
-        self.pieces.setdefault(day, [])
+        goals = {str(goal) for keys in moves.values() for goal in keys["usage_date"].unique()}
+        # A merge that dies between two of these days must not leave a call on both: they are then rebuilt from raw.
+        mark_for_rebuild(self.lake, {_USAGE: {*moves, *goals}})
+        for day, keys in moves.items():
+            self.leaving.setdefault(day, []).append((source, keys))
+            rows = home.rows_to_move(day, keys).filter(self._stays(day))
+            for (goal,), piece in rows.partition_by("usage_date", as_dict=True).items():
+                self.moved.setdefault(str(goal), []).append(piece)
 
-    def merge(self, day: str) -> None:
-        """Write the final rows of one day: requests, meters, duplicates, conflicts, ids seen, counts per file."""
-        new = [pl.read_parquet(path) for path in self.pieces.get(day, [])] + self.moved.get(day, [])
-        fresh = pl.concat(new) if new else pl.DataFrame(schema=ROWS_SCHEMA)
-        held, old_duplicates, old_meters = self._held(day, fresh)
-        rows = pl.concat([held, fresh]) if len(held) else fresh
-        before = str(date.fromisoformat(day) - timedelta(days=1))
-        rules = registry.merge_rules(rows["source"].unique())
-        merged = merge_day(rows, rules, self.precedence, self._seen(before), lambda hashes: self._seen_rows(before, hashes))
-        duplicates = pl.concat([old_duplicates, merged.duplicates])
-        meters = pl.concat([_still_there(old_meters, merged.accepted), _long_meters(merged.accepted)])
-        self.lake.write("core__usage", day, merged.accepted.select(list(polars_schema(CoreUsage))), None)
-        self.lake.write("core__meters", day, meters.sort(*_PROVENANCE, "meter"), CoreMeters)
-        self.lake.write("core__duplicates", day, duplicates.sort(_PROVENANCE), CoreDuplicates)
-        self._write_conflicts(day, merged)
-        seen = pl.concat([id_hashes(merged.accepted), id_hashes(duplicates)]).sort().to_frame()
-        self.lake.write("core__usage_ids", day, seen, None, signature=pl.__version__)
-        self._count(day, merged, duplicates)
+    def _left_behind(self, source: str) -> pl.DataFrame:
+        """Calls on days afresh that no raw file tells any more, but the lake still holds."""
+        schema = {name: ROWS_SCHEMA[name] for name in (*KEY, "usage_date")}
+        found = [pl.DataFrame(schema=schema)]
+        for day in sorted(self.afresh):
+            for table in (_USAGE, LOST):
+                held = self.lake.read(table, day, [*schema, "source", "landed_file"])
+                if held is not None:
+                    found.append(held.filter(self._stays(day) & (pl.col("source") == source)).select(list(schema)))
+        return pl.concat(found)
 
-    def _held(self, day: str, fresh: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-        """What the day holds already and keeps: nothing of files that are staged again, nothing raw when rebuilt afresh."""
-        usage, duplicates, meters = (
-            self.lake.read(table, day) for table in ("core__usage", "core__duplicates", "core__meters")
+    def _stays(self, day: str) -> pl.Expr:
+        """Rows of the lake that count on `day`: of live files that are not staged for it."""
+        staged = {file for file, days in self.covered.items() if days is None or day in days}
+        return pl.col("landed_file").is_in(sorted(set(self.live) - staged))
+
+    def decide(self, day: str) -> DecidedDay:
+        """Everything known of one day, decided."""
+        known = held_rows(self.lake, day, self._stays(day))
+        for source, keys in self.leaving.get(day, []):
+            known = known.without(source, keys)
+        known.pieces += self.pieces.get(day, [])
+        known.loose = pl.concat([known.loose, *self.moved.get(day, [])])
+        sources = {source for piece in known.pieces for source in piece.values("source")}
+        sources |= set(known.loose["source"].unique())
+        before = _days_after(day, -1)
+        self.ids_were = self._lake_ids(day)
+        ids_before = self.last.ids if self.last and self.last.day == before else self._lake_ids(before)
+        self.last = decide_day(
+            day,
+            known,
+            registry.merge_rules(sources),
+            self.precedence,
+            ids_before,
+            lambda hashes, last=self.last: self._rows_of(before, hashes, last),  # type: ignore[misc]
         )
-        if usage is None:
-            return pl.DataFrame(schema=ROWS_SCHEMA), empty(CoreDuplicates), empty(CoreMeters)
-        keep = ~pl.col("landed_file").is_in(sorted(self.staged | set(fresh["landed_file"].unique())))
-        if day in self.afresh:
-            live = self.ledger.files_touching(("core__usage",), [day])
-            keep = keep & pl.col("landed_file").is_in(live)
-        usage = usage.filter(keep).with_columns(pl.lit(None, dtype=pl.Decimal(38, 9)).alias(meter) for meter in METERS)
-        duplicates = empty(CoreDuplicates) if duplicates is None else duplicates.filter(keep)
-        return usage, duplicates, empty(CoreMeters) if meters is None else meters.filter(keep)
+        return self.last
 
-    def _seen(self, day: str) -> pl.Series | None:
-        partition = self.lake.partitions("core__usage_ids").get(day)
+    def _lake_ids(self, day: str) -> pl.Series | None:
+        """Id hashes of all rows of a day as the lake holds it, accepted or lost; None for a day without rows."""
+        partition = self.lake.partitions(IDS).get(day)
         if partition is None:
             return None
         if partition.signature == pl.__version__:
-            return pl.read_parquet(self.lake.path("core__usage_ids", day))["id_hash"]
-        ids = [self.lake.read(table, day, ["request_id"]) for table in ("core__usage", "core__duplicates")]
+            return pl.read_parquet(self.lake.path(IDS, day))["id_hash"]
+        ids = [self.lake.read(table, day, ["request_id"]) for table in (_USAGE, LOST)]
         return pl.concat([id_hashes(frame) for frame in ids if frame is not None])
 
-    def _seen_rows(self, day: str, hashes: pl.Series) -> pl.DataFrame:
-        columns = ["provider", "request_id", "landed_file", "record_number"]
-        frames = [self.lake.read(table, day, columns) for table in ("core__usage", "core__duplicates")]
-        present = pl.concat([empty(CoreUsage).select(columns), *(frame for frame in frames if frame is not None)])
-        return present.filter(id_hashes(present).is_in(hashes.implode()))
+    def _rows_of(self, day: str, hashes: pl.Series, last: DecidedDay | None) -> pl.DataFrame:
+        if last and last.day == day:
+            return last.rows_with(hashes)
+        found = [pl.DataFrame(schema=ROWS_SCHEMA)]
+        for table in (_USAGE, LOST):
+            held = self.lake.read(table, day)
+            if held is not None:
+                absent = [pl.lit(None, dtype=ROWS_SCHEMA[n]).alias(n) for n in ROWS_SCHEMA if n not in held.columns]
+                mine = held.filter(id_hashes(held).is_in(hashes.implode()))
+                found.append(mine.with_columns(absent).select(list(ROWS_SCHEMA)))
+        return pl.concat(found)
 
-    def touches(self, day: str, following: str) -> bool:
-        """True when a call of `day` is also held on the day after, which must then be looked at again."""
-        if not self.lake.path("core__usage", following).exists():
+    def shares_calls_with(self, following: str) -> bool:
+        """True when the day after holds an id of the day just decided (as it was or is): it must be decided again."""
+        theirs = self._lake_ids(following) if self.lake.path(_USAGE, following).exists() else None
+        if theirs is None or self.last is None:
             return False
-        mine, theirs = self._seen(day), self._seen(following)
-        if mine is None or theirs is None:
-            return False
-        shared = theirs.filter(theirs.is_in(mine.implode()))
-        if not len(shared):
-            return False
-        held = self.lake.read("core__usage", following, ["provider", "request_id"])
-        return held is not None and bool(held.select(id_hashes(held).is_in(shared.implode()).any()).item())
+        mine = [self.last.ids] if self.ids_were is None else [self.last.ids, self.ids_were]
+        return any(bool(theirs.is_in(ids.implode()).any()) for ids in mine)
 
-    def _write_conflicts(self, day: str, merged: MergedDay) -> None:
-        key = f"day-{day}"
-        old = self.lake.read("core__quarantine", key)
-        kept = empty(CoreQuarantine) if old is None or day in self.afresh else old.filter(~pl.col("landed_file").is_in(sorted(self.staged)))
-        entries = merged.conflicts.select(
-            "source", "landed_file", "record_number", "part", pl.lit("key_conflict").alias("reason_code"),
-            pl.lit("request_id").alias("column"), pl.lit("same id, other content").alias("rule"), "usage_date",
-        )  # fmt: skip
-        conflicts = pl.concat([kept, conform(entries, CoreQuarantine)]).sort(_PROVENANCE)
+    def save_homes(self) -> None:
+        """Remember where calls with global keys live now."""
+        for home in self.homes.values():
+            home.save()
+
+
+class _Writer:
+    """Writes decided days while the next ones are being decided: at most a few at a time, each file by one thread."""
+
+    def __init__(self, lake: Lake, ledger: Ledger, threads: int) -> None:
+        self._lake = lake
+        self._ledger = ledger
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(max_workers=threads)
+        self._under_way: deque[tuple[DecidedDay, Future[list[Partition]]]] = deque()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        while kind is None and self._under_way:
+            self._settle()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def write(self, decided: DecidedDay) -> None:
+        """Start writing a day; returns when few enough are under way."""
+        self._under_way.append((decided, self._pool.submit(_store_day, self._lake, decided)))
+        while len(self._under_way) >= self._threads:
+            self._settle()
+
+    def _settle(self) -> None:
+        decided, written = self._under_way.popleft()
+        self._lake.register(*written.result())
+        key = f"day-{decided.day}"
+        conflicts = conflicts_of(decided.lost)
         if len(conflicts):
-            self.lake.write("core__quarantine", key, conflicts, CoreQuarantine)
-        else:
-            self.lake.remove("core__quarantine", key)
-
-    def _count(self, day: str, merged: MergedDay, duplicates: pl.DataFrame) -> None:
-        conflicts = self.lake.read("core__quarantine", f"day-{day}")
-        counted = [
-            merged.accepted.filter(pl.col("part") == 0).select("landed_file", pl.lit("accepted").alias("fate")),
-            duplicates.filter(pl.col("part") == 0).select("landed_file", "fate"),
-        ]
-        if conflicts is not None:
-            counted.append(conflicts.filter(pl.col("part") == 0).select("landed_file", pl.lit("quarantined").alias("fate")))
-        counts = (
-            pl.concat(counted).group_by("landed_file").agg(
-                (pl.col("fate") == fate).sum().alias(fate) for fate in ("accepted", "duplicate", "superseded", "quarantined")
-            )
-        )
-        self.ledger.set_day_counts("core__usage", day, counts.sort("landed_file").rows())
+            self._lake.write("core__quarantine", key, conflicts, CoreQuarantine)
+        elif self._lake.path("core__quarantine", key).exists():
+            self._lake.remove("core__quarantine", key)
+        self._ledger.set_day_counts(_USAGE, decided.day, decided.counts())
 
 
-def _with_meters(usage: pl.DataFrame, meters: pl.DataFrame | None) -> pl.DataFrame:
-    wide = usage
-    for meter in METERS:
-        mine = None if meters is None else meters.filter(pl.col("meter") == meter).select(*_PROVENANCE, pl.col("quantity").alias(meter))
-        if mine is None or not len(mine):
-            wide = wide.with_columns(pl.lit(None, dtype=pl.Decimal(38, 9)).alias(meter))
-        else:
-            wide = wide.join(mine, on=_PROVENANCE, how="left")
-    return wide
-
-
-def _long_meters(rows: pl.DataFrame) -> pl.DataFrame:
-    frames = [
-        conform(rows.filter(pl.col(meter) > 0).with_columns(pl.lit(meter).alias("meter"), pl.col(meter).alias("quantity")), CoreMeters)
-        for meter in METERS
-        if meter in rows.columns and rows[meter].null_count() < len(rows)
+def _store_day(lake: Lake, decided: DecidedDay) -> list[Partition]:
+    """The partitions of one day. Rows of core__usage kept their contract when they were staged."""
+    day = decided.day
+    schema = polars_schema(CoreUsage)
+    return [
+        lake.store(_USAGE, day, lambda path: write_partition(decided.pieces, schema, path)),
+        lake.store("core__meters", day, decided.meters, CoreMeters),
+        lake.store("core__duplicates", day, duplicates_of(decided.lost), CoreDuplicates),
+        lake.store(LOST, day, decided.lost),
+        lake.store(IDS, day, decided.ids.to_frame(), None, signature=pl.__version__),
     ]
-    return pl.concat(frames) if frames else empty(CoreMeters)
-
-
-def _still_there(meters: pl.DataFrame, accepted: pl.DataFrame) -> pl.DataFrame:
-    return meters.join(accepted.select(_PROVENANCE), on=_PROVENANCE, how="semi") if len(meters) else meters
 
 
 def finish(lake: Lake) -> None:
@@ -266,3 +303,5 @@ def finish(lake: Lake) -> None:
     if root.is_dir():
         for leftover in root.iterdir():
             clear_pending(lake, [leftover.name])
+
+

@@ -7,13 +7,13 @@ partitions are stale (build.py).
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
 
+from pipelines.infrastructure_tables import INFRASTRUCTURE_TABLES
+from pipelines.python_tables import Inputs, PythonTable
 from pipelines.settings import Settings
 from pipelines.transforms.matching import share_other_charges, share_token_charges
 from pipelines.transforms.model_resolution import nearest_ids, resolve_models
@@ -21,22 +21,10 @@ from pipelines.transforms.price_book import load_price_book
 from pipelines.transforms.price_segments import price_segments
 from pipelines.transforms.reference_tables import TABLES as REFERENCE_TABLES
 from pipelines.transforms.reference_tables import load_reference
+from pipelines.transforms.rollup import SELF_HOSTED
 
-Inputs = Mapping[str, pl.DataFrame]
 LONGEST_RESTATEMENT = timedelta(days=120)
 """After this no provider restates a month on its own: its partitions no longer look at the clock."""
-
-
-@dataclass(frozen=True)
-class PythonTable:
-    """A table that Python computes: `cut` is `month` or `all`; `build(settings, key, inputs)` gives its rows."""
-
-    name: str
-    cut: str
-    inputs: tuple[str, ...]
-    build: Callable[[Settings, str, Inputs], pl.DataFrame]
-    title: str
-    grain: str
 
 
 def reference_frames(settings: Settings) -> dict[str, pl.DataFrame]:
@@ -68,7 +56,8 @@ def clock(settings: Settings, month: str, _inputs: Inputs) -> pl.DataFrame:
     """ref__clock: the run's UTC day as this month sees it; it stands still once no provider restates the month."""
     year, number = map(int, month.split("-"))
     end = date(year, number, calendar.monthrange(year, number)[1])
-    return pl.DataFrame({"today": [min(settings.today(), end + LONGEST_RESTATEMENT)]}, schema={"today": pl.Date})
+    seen_from = min(settings.today(), end + LONGEST_RESTATEMENT)
+    return pl.DataFrame({"month": [month], "today": [seen_from]}, schema={"month": pl.String, "today": pl.Date})
 
 
 def model_names(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
@@ -121,7 +110,10 @@ def _intervals(model: str, candidates: pl.DataFrame) -> list[tuple[str, datetime
 
 
 def prices_of_month(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
-    """int__price_segments of one month, for every key that its roll-ups and provider buckets hold."""
+    """int__price_segments of one month, for every key that its roll-ups and provider buckets hold.
+
+    Self-hosted keys are left out: the infrastructure ledger prices them, by the hour.
+    """
     keys = pl.concat(
         [
             inputs[table].select("provider", "account", "model", "service_tier", "region", "segment_start")
@@ -133,6 +125,7 @@ def prices_of_month(_settings: Settings, _month: str, inputs: Inputs) -> pl.Data
             )
         ]
     ).unique()
+    keys = keys.filter(pl.col("provider") != SELF_HOSTED)
     book = inputs["ref__price_book"]
     resolution = resolve_models(keys.select("provider", "model", "region").unique(), book, inputs["ref__model_aliases"])
     return price_segments(
@@ -176,6 +169,7 @@ def nearest_models(_settings: Settings, _key: str, inputs: Inputs) -> pl.DataFra
 PYTHON_TABLES: dict[str, PythonTable] = {
     table.name: table
     for table in (
+        *INFRASTRUCTURE_TABLES,
         PythonTable("ref__clock", "month", (), clock, "The run's clock", "One row per month: the UTC day it is seen from"),
         PythonTable(
             "int__model_names",

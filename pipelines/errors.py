@@ -95,6 +95,20 @@ class NotFoundError(TokenMartError):
     exit_code = 11
 
 
+class CloseRefusedError(TokenMartError):
+    """A month cannot be closed yet; `reasons` says why, one sentence each."""
+
+    exit_code = 12
+
+    def __init__(self, what: str, *, reasons: tuple[str, ...], where: str = "", next_move: str = "") -> None:
+        super().__init__(what, where=where, expected="; ".join(reasons), next_move=next_move)
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        lines = [self.what, *(f"  because: {reason}" for reason in self.reasons)]
+        return "\n".join([*lines, f"  next: {self.next_move}"] if self.next_move else lines)
+
+
 class BusyError(TokenMartError):
     """Somebody else holds the lock; trying again later can help."""
 

@@ -8,6 +8,7 @@ are written; both are re-done from the same bytes.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -20,10 +21,12 @@ from pipelines.connectors import registry
 from pipelines.connectors.base import REJECT_SCHEMA, Batch, LandedFile
 from pipelines.contracts.billing import CoreBilling
 from pipelines.contracts.fields import conform, polars_schema
+from pipelines.contracts.infrastructure import CoreInfrastructureSamples
 from pipelines.contracts.usage import CoreFetchedBuckets, CoreLandedFiles, CoreProviderUsage, CoreQuarantine
 from pipelines.errors import FileRejectedError
-from pipelines.lake import Lake, write_parquet
-from pipelines.landing import FoundFile, Ledger, opened, survey
+from pipelines.lake import Lake
+from pipelines.landing import FoundFile, Ledger, opened, stands_as_found, survey
+from pipelines.pieces import Piece, write_piece
 from pipelines.settings import Settings
 from pipelines.transforms.canonical_rows import ContentIds, sift_dated, sift_usage
 
@@ -35,6 +38,12 @@ PARSED_TABLES: dict[str, tuple[type[pa.DataFrameModel], str]] = {
     "core__billing": (CoreBilling, "charge_period_start"),
 }
 """Small tables of which every landed file's own rows are kept (lake/parsed__…), because a newer file replaces buckets."""
+
+SAMPLES = "core__infrastructure_samples"
+KEPT_PER_FILE: dict[str, tuple[type[pa.DataFrameModel], str]] = {
+    **PARSED_TABLES, SAMPLES: (CoreInfrastructureSamples, "sampled_at"),
+}
+"""The same for samples of machines: a series goes on from file to file, so differences need the samples of both."""
 
 
 @dataclass
@@ -97,18 +106,25 @@ def _take_in(settings: Settings, lake: Lake, ledger: Ledger, file: FoundFile, re
         ledger.record(file, "rejected", settings.now(), reason_code=error.code, reason=str(error))
         report.rejected.append((_name(file), str(error)))
         return
-    ledger.record(file, "ingested", settings.now(), **facts)
+    if not stands_as_found(file):
+        forget_parsed(lake, file.landed_file)
+        report.unsettled.append(_name(file))
+        return
     add_pending(lake, file.landed_file)
+    ledger.record(file, "ingested", settings.now(), **facts)
     report.ingested.append(_name(file))
 
 
 def _mark_what_hangs_on(lake: Lake, ledger: Ledger, landed_file: str, source: str) -> None:
-    """Days to rebuild when a file version goes: its own; for a source with global keys, every day of the source."""
-    if registry.has_global_keys(source):
-        lake.remove("core__request_days", source)
-        mark_for_rebuild(lake, ledger.days_of(ledger.files_of(source)))
-    else:
-        mark_for_rebuild(lake, ledger.days_of([landed_file]))
+    """Days to look at again when a file version goes: its own.
+
+    Request rows are decided again from what the lake holds of the other files; only where keys are global, so that a
+    call's first day may have hung on the file, the day is read from raw.
+    """
+    days = ledger.days_of([landed_file])
+    requests = days.pop("core__usage", set())
+    mark_for_rebuild(lake, {**days, "core__usage": requests if registry.has_global_keys(source) else set()})
+    mark_for_merge(lake, requests)
 
 
 def staging(lake: Lake, landed_file: str) -> Path:
@@ -126,7 +142,7 @@ def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[
     target = staging(lake, file.landed_file)
     shutil.rmtree(target, ignore_errors=True)
     rejected: list[pl.DataFrame] = []
-    parsed: dict[str, list[pl.DataFrame]] = {"core__fetched_buckets": [], **{table: [] for table in PARSED_TABLES}}
+    parsed: dict[str, list[pl.DataFrame]] = {"core__fetched_buckets": [], **{table: [] for table in KEPT_PER_FILE}}
     not_usage = 0
     with opened(file, settings.lake / ".spool") as landed:
         records = connector.count_records(landed)
@@ -137,11 +153,11 @@ def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[
             if batch.usage is not None and len(batch.usage):
                 sifted = sift_usage(batch.usage, landed, settings.hash_key, ids)
                 rejected.append(sifted.rejected)
-                _stage_days(sifted.rows, target, number, only_days)
+                _stage_days(sifted.piece, target, number, only_days)
             _sift_small(batch, landed, parsed, rejected)
     for table, frames in parsed.items():
         if frames:
-            contract = CoreFetchedBuckets if table == "core__fetched_buckets" else PARSED_TABLES[table][0]
+            contract = CoreFetchedBuckets if table == "core__fetched_buckets" else KEPT_PER_FILE[table][0]
             lake.write(f"parsed__{table}", file.landed_file, conform(pl.concat(frames), contract), None)
     quarantine = _quarantine(rejected, file)
     if len(quarantine):
@@ -155,19 +171,17 @@ def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[
     }
 
 
-def _stage_days(rows: pl.DataFrame, target: Path, number: int, only_days: frozenset[str] | None) -> None:
-    for (day,), piece in rows.partition_by("usage_date", as_dict=True).items():
-        if only_days is None or str(day) in only_days:
-            path = target / str(day) / f"{number:06d}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            piece.write_parquet(path, compression="lz4")
+def _stage_days(piece: Piece, target: Path, number: int, only_days: frozenset[str] | None) -> None:
+    for day, rows in piece.by_day():
+        if len(rows) and (only_days is None or day in only_days):
+            write_piece(rows, target / day / f"{number:06d}.arrow")
 
 
 def _sift_small(batch: Batch, landed: LandedFile, parsed: dict[str, list[pl.DataFrame]], rejected: list[pl.DataFrame]) -> None:
-    frames = {"core__provider_usage": batch.provider_usage, "core__billing": batch.billing}
+    frames = {"core__provider_usage": batch.provider_usage, "core__billing": batch.billing, SAMPLES: batch.infrastructure}
     for table, frame in frames.items():
         if frame is not None and len(frame):
-            contract, instant = PARSED_TABLES[table]
+            contract, instant = KEPT_PER_FILE[table]
             sifted = sift_dated(frame, landed, contract, instant)
             parsed[table].append(sifted.rows)
             rejected.append(sifted.rejected)
@@ -191,7 +205,7 @@ def _quarantine(rejected: list[pl.DataFrame], file: FoundFile) -> pl.DataFrame:
 
 def forget_parsed(lake: Lake, landed_file: str) -> None:
     """Drop what a retracted file version left in the small tables, in quarantine and in staging."""
-    for table in ("core__fetched_buckets", *PARSED_TABLES):
+    for table in ("core__fetched_buckets", *KEPT_PER_FILE):
         lake.remove(f"parsed__{table}", landed_file)
     lake.remove("core__quarantine", f"file-{landed_file}")
     shutil.rmtree(staging(lake, landed_file), ignore_errors=True)
@@ -200,9 +214,11 @@ def forget_parsed(lake: Lake, landed_file: str) -> None:
 
 
 _PENDING_TABLES = """
-CREATE TABLE IF NOT EXISTS pending_files (landed_file TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS pending_files (landed_file TEXT PRIMARY KEY, pieces INTEGER, boot TEXT);
 CREATE TABLE IF NOT EXISTS pending_rebuilds (table_name TEXT, usage_date TEXT, PRIMARY KEY (table_name, usage_date));
+CREATE TABLE IF NOT EXISTS pending_merges (usage_date TEXT PRIMARY KEY);
 """
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def _prepare_pending(lake: Lake) -> None:
@@ -210,10 +226,42 @@ def _prepare_pending(lake: Lake) -> None:
         index.executescript(_PENDING_TABLES)
 
 
+def _boot() -> str:
+    """Which start of the machine this is. Pieces are not synced to disk: those of an earlier start are not trusted."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+
+
+def _pieces(lake: Lake, landed_file: str) -> list[Path]:
+    return sorted(staging(lake, landed_file).glob("*/*.arrow"))
+
+
 def add_pending(lake: Lake, landed_file: str) -> None:
     """Remember that a staged file's days must be merged."""
+    pieces = _pieces(lake, landed_file)
+    boot = _boot()
+    if not boot:
+        for path in pieces:
+            with path.open("rb") as piece:
+                os.fsync(piece.fileno())
+    _prepare_pending(lake)
     with lake.index() as index:
-        index.execute("INSERT OR REPLACE INTO pending_files VALUES (?)", (landed_file,))
+        index.execute("INSERT OR REPLACE INTO pending_files VALUES (?, ?, ?)", (landed_file, len(pieces), boot))
+
+
+def restage_lost_pieces(settings: Settings, lake: Lake, ledger: Ledger) -> list[str]:
+    """Stage pending files again whose pieces are not all there, or were written before the machine last started.
+
+    Returns the files whose raw bytes are gone too.
+    """
+    _prepare_pending(lake)
+    with lake.index() as index:
+        known = index.execute("SELECT landed_file, pieces, boot FROM pending_files").fetchall()
+    lost = {name for name, pieces, boot in known if boot != _boot() or len(_pieces(lake, name)) != pieces}
+    found = {file.landed_file: file for file in ledger.found(settings, lost) if stands_as_found(file)} if lost else {}
+    for name, file in sorted(found.items()):
+        ledger.correct(name, **stage(settings, lake, file))
+        add_pending(lake, name)
+    return sorted(lost - set(found))
 
 
 def pending_files(lake: Lake) -> list[str]:
@@ -240,10 +288,25 @@ def pending_rebuilds(lake: Lake) -> dict[str, set[str]]:
     return days
 
 
+def mark_for_merge(lake: Lake, days: Iterable[str]) -> None:
+    """Remember days of requests that must be decided again, because rows that they hold no longer count."""
+    _prepare_pending(lake)
+    with lake.index() as index:
+        index.executemany("INSERT OR REPLACE INTO pending_merges VALUES (?)", [(day,) for day in days])
+
+
+def pending_merges(lake: Lake) -> list[str]:
+    """Days of requests to decide again from what the lake holds."""
+    _prepare_pending(lake)
+    with lake.index() as index:
+        return [row[0] for row in index.execute("SELECT usage_date FROM pending_merges ORDER BY usage_date")]
+
+
 def clear_pending(lake: Lake, landed_files: Iterable[str]) -> None:
     """All days are merged: nothing waits any more."""
     with lake.index() as index:
         index.executemany("DELETE FROM pending_files WHERE landed_file = ?", [(file,) for file in landed_files])
         index.execute("DELETE FROM pending_rebuilds")
+        index.execute("DELETE FROM pending_merges")
     for file in landed_files:
         shutil.rmtree(staging(lake, file), ignore_errors=True)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,20 +56,38 @@ class Lake:
 
         Raises ContractError, naming table, key, column and rule, and leaves the old partition untouched.
         """
-        if contract is not None:
-            enforce(contract, frame, f"{table}/{key}")
-        path = self.path(table, key)
-        write_parquet(frame, path)
-        partition = Partition(table, key, len(frame), file_sha256(path), signature)
+        partition = self.store(table, key, frame, contract, signature)
         self.register(partition)
         return partition
 
-    def register(self, partition: Partition) -> None:
-        """Record a partition whose file stands already."""
+    def store(
+        self,
+        table: str,
+        key: str,
+        rows: pl.DataFrame | Callable[[Path], int],
+        contract: type[pa.DataFrameModel] | None = None,
+        signature: str = "",
+    ) -> Partition:
+        """As `write`, but the index is told later (`register`), so that several partitions become known at once.
+
+        rows: a frame, or what writes a Parquet file at a path and returns its rows (then checked by the caller).
+        """
+        path = self.path(table, key)
+        if isinstance(rows, pl.DataFrame):
+            if contract is not None:
+                enforce(contract, rows, f"{table}/{key}")
+            write_parquet(rows, path)
+            count = len(rows)
+        else:
+            count = replace_durably(path, rows)
+        return Partition(table, key, count, file_sha256(path), signature)
+
+    def register(self, *partitions: Partition) -> None:
+        """Record partitions whose files stand already, all in one step."""
         with self.index() as index:
-            index.execute(
+            index.executemany(
                 "INSERT OR REPLACE INTO partitions VALUES (?, ?, ?, ?, ?)",
-                (partition.table, partition.key, partition.rows, partition.sha256, partition.signature),
+                [(part.table, part.key, part.rows, part.sha256, part.signature) for part in partitions],
             )
 
     def read(self, table: str, key: str, columns: list[str] | None = None) -> pl.DataFrame | None:
@@ -160,10 +178,20 @@ def enforce(contract: type[pa.DataFrameModel], frame: pl.DataFrame, where: str) 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write `frame` beside `path`, fsync it, and rename it onto `path`: readers see the old file or the new one."""
+
+    def write(aside: Path) -> int:
+        frame.write_parquet(aside, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+        return len(frame)
+
+    replace_durably(path, write)
+
+
+def replace_durably(path: Path, write: Callable[[Path], int]) -> int:
+    """Have `write` make a file beside `path`, fsync it, and rename it onto `path`. Returns what `write` returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        frame.write_parquet(aside, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+        rows = write(aside)
         descriptor = os.open(aside, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -173,6 +201,7 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     finally:
         aside.unlink(missing_ok=True)
     fsync_directory(path.parent)
+    return rows
 
 
 def fsync_directory(path: Path) -> None:

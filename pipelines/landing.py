@@ -161,6 +161,15 @@ def _identify(file: FoundFile) -> FoundFile:
     return replace(file, sha256=sha256, landed_file=_text_sha256(identity)[:16])
 
 
+def stands_as_found(file: FoundFile) -> bool:
+    """True while the file has the size and time with which it was found: nobody wrote to it since."""
+    try:
+        status = file.path.stat()
+    except FileNotFoundError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (file.size_bytes, file.modified_ns)
+
+
 def _text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -346,6 +355,19 @@ class Ledger:
                 ),
             )
 
+    def correct(self, landed_file: str, records: int, not_usage: int, rejected_records: int) -> None:
+        """Replace what reading a live file gave, after it was read again."""
+        with self.lake.index() as index:
+            index.execute(
+                "UPDATE files SET records = ?, not_usage = ?, rejected_records = ? WHERE landed_file = ? AND status = 'ingested'",
+                (records, not_usage, rejected_records, landed_file),
+            )
+
+    def live_files(self) -> set[str]:
+        """Files whose rows count, by identity."""
+        with self.lake.index() as index:
+            return {row[0] for row in index.execute("SELECT landed_file FROM files WHERE status = 'ingested'")}
+
     def retract(self, landed_file: str) -> None:
         """Mark a version as replaced by newer bytes at its path; its day counts go."""
         with self.lake.index() as index:
@@ -406,19 +428,20 @@ class Ledger:
         return sorted(touched)
 
     def found(self, settings: Settings, landed_files: Iterable[str]) -> list[FoundFile]:
-        """The landed files of these identities as they stand in landing/; absent ones are left out."""
+        """The landed files of these identities as they stand in landing/; absent and changed ones are left out."""
         wanted = set(landed_files)
         with self.lake.index() as index:
-            rows = index.execute(
-                "SELECT f.source, f.relative_path, f.size_bytes, f.modified_ns, f.sha256, f.landed_file FROM files AS f"
-                " WHERE f.status IN ('ingested', 'rejected')"
-            ).fetchall()
-        files = []
-        for source, relative_path, size, modified, sha256, landed_file in sorted(rows):
+            rows = index.execute(_STANDING_PATHS).fetchall()
+        files: dict[str, FoundFile] = {}
+        for source, relative_path, size, modified, sha256, landed_file in rows:
             path = settings.landing / source / relative_path
-            if landed_file in wanted and path.exists():
-                files.append(FoundFile(source, relative_path, path, size, modified, sha256, landed_file, _mapping(path)))
-        return files
+            if landed_file not in wanted or landed_file in files or not path.exists():
+                continue
+            file = FoundFile(source, relative_path, path, size, modified, sha256, landed_file, _mapping(path))
+            status = path.stat()
+            if (status.st_size, status.st_mtime_ns) == (size, modified) or _identify(file).landed_file == landed_file:
+                files[landed_file] = file
+        return sorted(files.values(), key=lambda file: (file.source, file.relative_path))
 
     def frame(self) -> pl.DataFrame:
         """core__landed_files: the ledger with its counts, one row per file version."""
@@ -457,6 +480,12 @@ CREATE TABLE IF NOT EXISTS file_days (
     PRIMARY KEY (landed_file, table_name, usage_date)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS file_days_by_day ON file_days (usage_date);
+"""
+
+_STANDING_PATHS = """
+SELECT DISTINCT p.source, p.relative_path, p.size_bytes, p.modified_ns, f.sha256, p.landed_file
+FROM paths AS p JOIN files AS f ON f.landed_file = p.landed_file AND f.status IN ('ingested', 'rejected')
+ORDER BY p.source, p.relative_path
 """
 
 _LEDGER_FRAME = """

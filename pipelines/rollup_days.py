@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import polars as pl
@@ -18,14 +18,16 @@ from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.contracts.rollup import IntMeterRollup, IntUsageRollup
 from pipelines.contracts.usage import CoreMeters, CoreUsage
-from pipelines.lake import Lake, combined_digest
+from pipelines.lake import Lake, Partition, combined_digest
 from pipelines.settings import CODE_VERSION, Settings
 from pipelines.transforms.model_resolution import resolve_models
 from pipelines.transforms.price_book import context_thresholds
 from pipelines.transforms.price_schedules import price_edges
-from pipelines.transforms.rollup import Grain, roll_up_meters, roll_up_usage
+from pipelines.transforms.rollup import READ, Grain, roll_up_meters, roll_up_usage
 
 Progress = Callable[[str, int, int], None]
+USAGE, METERS, CUT = "int__usage_rollup", "int__meter_rollup", "int__rollup_cut"
+_NAMES = ["provider", "model", "region"]
 
 
 @dataclass
@@ -42,25 +44,45 @@ def roll_up_days(settings: Settings, force: Iterable[str] = (), progress: Progre
     report = RollupReport()
     with lake.writing():
         core, meters = lake.partitions("core__usage"), lake.partitions("core__meters")
-        done = lake.partitions("int__usage_rollup")
+        held = _Held(*(lake.partitions(name) for name in (USAGE, METERS, CUT)))
         forced = set(force)
         cutter = _Cutter(lake)
         stale = []
         for day, partition in core.items():
             content = combined_digest([CODE_VERSION, partition.sha256, meters[day].sha256 if day in meters else ""])
-            signature = done[day].signature if day in done else ""
-            if day not in forced and signature == f"{content}|{cutter.book_and_rules}":
+            if day not in forced and held.signature(day) == f"{content}|{cutter.book_and_rules}":
                 report.unchanged += 1
             else:
-                stale.append((day, content, signature))
-        for number, (day, content, signature) in enumerate(stale):
+                stale.append((day, content))
+        same_cut: list[Partition] = []
+        for number, (day, content) in enumerate(stale):
             if progress:
                 progress(f"rolling up {day}", number, len(stale))
-            if _refresh_day(lake, cutter, day, content, "" if day in forced else signature):
-                report.days.append(day)
-            else:
+            signature = f"{content}|{cutter.book_and_rules}"
+            grain = cutter.grain_of(lake, day) if day not in forced and held.content(day) == content else None
+            if grain is not None and day in held.cut and held.cut[day].signature == cutter.digest(grain):
                 report.unchanged += 1
+                same_cut += [replace(table[day], signature=signature) for table in (held.usage, held.meters)]
+            else:
+                _roll_up_day(lake, cutter, day, signature)
+                report.days.append(day)
+        lake.register(*same_cut)
     return report
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What the lake holds of both roll-ups, and at which cut, by day."""
+
+    usage: dict[str, Partition]
+    meters: dict[str, Partition]
+    cut: dict[str, Partition]
+
+    def signature(self, day: str) -> str:
+        return self.usage[day].signature if day in self.usage and day in self.meters else ""
+
+    def content(self, day: str) -> str:
+        return self.signature(day).partition("|")[0]
 
 
 class _Cutter:
@@ -74,7 +96,7 @@ class _Cutter:
         self.tag_keys = frozenset(name.removeprefix("tag:") for name in fields if name.startswith("tag:"))
         self.keeps_sessions = "session_id" in fields
         self.thresholds = tuple(context_thresholds(self._book))
-        self._known: dict[tuple[tuple[str, str, str], ...], pl.DataFrame] = {}
+        self._known: dict[tuple[tuple[str, str, str], ...], tuple[pl.DataFrame, pl.DataFrame]] = {}
         self.book_and_rules = combined_digest(
             [
                 *(partition.sha256 for name in names[:4] for partition in lake.partitions(name).values()),
@@ -82,13 +104,23 @@ class _Cutter:
             ]
         )
 
-    def grain(self, day: str, pairs: pl.DataFrame) -> Grain:
+    def grain(self, day: str, names: pl.DataFrame) -> Grain:
         """The grain of one day whose rows hold these (provider, model, region)."""
-        key = tuple(pairs.sort(pl.all()).iter_rows())
+        key = tuple(names.sort(pl.all()).iter_rows())
         if key not in self._known:
-            self._known[key] = resolve_models(pairs, self._book, self._aliases)
-        edges = price_edges(self._book, self._schedules, self._known[key], date.fromisoformat(day), self._contracts)
+            resolution = resolve_models(names, self._book, self._aliases)
+            priced = self._book.join(
+                resolution, left_on=["provider", "model"], right_on=["price_provider", "price_model"], how="semi"
+            )
+            self._known[key] = (resolution, priced)
+        resolution, priced = self._known[key]
+        edges = price_edges(priced, self._schedules, resolution, date.fromisoformat(day), self._contracts)
         return Grain(edges, self.thresholds, self.tag_keys, self.keeps_sessions)
+
+    def grain_of(self, lake: Lake, day: str) -> Grain:
+        """The same for a day that is rolled up: its roll-up knows the names."""
+        held = lake.read(USAGE, day, _NAMES)
+        return self.grain(day, _or_empty(held, IntUsageRollup).select(_NAMES).unique())
 
     def digest(self, grain: Grain) -> str:
         """A digest of everything in a grain that can change a roll-up row."""
@@ -96,38 +128,16 @@ class _Cutter:
         return combined_digest([*edges, str(grain.thresholds), str(sorted(grain.tag_keys)), str(grain.keeps_sessions)])
 
 
-def _refresh_day(lake: Lake, cutter: _Cutter, day: str, content: str, signature: str) -> bool:
-    """Roll one day up unless only amounts changed; True when it was written."""
-    names = ["provider", "model", "region"]
-    old_content, _, old_cut = signature.partition("|")
-    held = lake.read("int__usage_rollup", day, names) if old_content == content else None
-    usage: pl.DataFrame | None = None
-    if held is None:
-        usage = _or_empty(lake.read("core__usage", day), CoreUsage)
-        held = usage.select(names)
-    grain = cutter.grain(day, held.unique())
-    cut = cutter.digest(grain)
-    if old_content == content and lake.partitions("int__rollup_cut").get(day, None) is not None:
-        if lake.partitions("int__rollup_cut")[day].signature == cut:
-            _remember(lake, day, f"{content}|{cutter.book_and_rules}", cut)
-            return False
-    if usage is None:
-        usage = _or_empty(lake.read("core__usage", day), CoreUsage)
+def _roll_up_day(lake: Lake, cutter: _Cutter, day: str, signature: str) -> None:
+    usage = _or_empty(lake.read("core__usage", day, READ), CoreUsage)
     meters = _or_empty(lake.read("core__meters", day), CoreMeters)
-    lake.write("int__usage_rollup", day, roll_up_usage(usage, grain), IntUsageRollup)
-    lake.write("int__meter_rollup", day, roll_up_meters(meters, grain), IntMeterRollup)
-    _remember(lake, day, f"{content}|{cutter.book_and_rules}", cut)
-    return True
+    grain = cutter.grain(day, usage.select(_NAMES).unique())
+    lake.register(
+        lake.store(USAGE, day, roll_up_usage(usage, grain), IntUsageRollup, signature),
+        lake.store(METERS, day, roll_up_meters(meters, grain), IntMeterRollup, signature),
+        Partition(CUT, day, 0, "", cutter.digest(grain)),
+    )
 
 
 def _or_empty(frame: pl.DataFrame | None, contract: type) -> pl.DataFrame:
     return empty(contract) if frame is None else frame
-
-
-def _remember(lake: Lake, day: str, signature: str, cut: str) -> None:
-    with lake.index() as index:
-        index.execute(
-            "UPDATE partitions SET signature = ? WHERE key = ? AND table_name IN ('int__usage_rollup', 'int__meter_rollup')",
-            (signature, day),
-        )
-        index.execute("INSERT OR REPLACE INTO partitions VALUES ('int__rollup_cut', ?, 0, '', ?)", (day, cut))

@@ -1,0 +1,1 @@
+"""Tests, in folders by purpose: unit, sql, golden, integration, properties, faults, conventions."""

@@ -7,6 +7,7 @@ records. What does not: fields and their meaning.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -149,7 +150,18 @@ def count_lines(path: Path) -> int:
     rest = b""
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
-            lines = (rest + block).split(b"\n")
-            rest = lines.pop()
-            count += sum(1 for line in lines if line and not line.isspace())
+            whole, newline, rest = (rest + block).rpartition(b"\n")
+            if newline and _all_filled(whole):
+                count += whole.count(b"\n") + 1
+            elif newline:
+                count += sum(1 for line in whole.split(b"\n") if line and not line.isspace())
     return count + (1 if rest and not rest.isspace() else 0)
+
+
+_BLANK_LINE = re.compile(rb"\n[ \t\r\f\v]*\n")
+
+
+def _all_filled(lines: bytes) -> bool:
+    """True when every line holds something; one fast search instead of looking at each."""
+    first, last = lines[: lines.find(b"\n") + 1] or lines, lines[lines.rfind(b"\n") + 1 :]
+    return bool(first.strip()) and bool(last.strip()) and _BLANK_LINE.search(lines) is None

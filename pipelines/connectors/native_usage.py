@@ -7,12 +7,12 @@ Rules: money.md §1 and §2; formats.md §0.1, §0.4 and §3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import polars as pl
 
 from pipelines.connectors import native_usage_anthropic, native_usage_bedrock, native_usage_google, native_usage_openai
-from pipelines.connectors.json_lines import Shape
+from pipelines.connectors.json_lines import Shape, polars_type
 from pipelines.quantities import METERS, TOKEN_COLUMNS
 
 USAGE_SHAPE: Shape = {
@@ -30,8 +30,8 @@ SDK_USAGE_SHAPE: Shape = {
 }
 """The same for logs in which a Google SDK wrote its snake-case object under the name that OpenAI uses for its own."""
 
-SDK_SIGN = b'"prompt_token_count"'
-"""Bytes that only a file with such objects holds."""
+SDK_SIGN = "prompt_token_count"
+"""A name that only a file with such objects holds."""
 
 Family = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -70,15 +70,17 @@ _DTYPES: Mapping[str, pl.DataType] = {
 """The rest of USAGE_COLUMNS is text."""
 
 
-def usage_family(usage: str) -> pl.Expr:
+def usage_family(usage: str, given: Collection[str] = tuple(USAGE_SHAPE)) -> pl.Expr:
     """Which family the usage object in a struct column belongs to, by the fields present; NULL when by none.
 
     The provider is no evidence: Bedrock, Vertex AI and gateways pass other makers' objects through. Where a plain
-    `input_tokens`/`output_tokens` pair fits both Anthropic and Responses, both mean the same.
+    `input_tokens`/`output_tokens` pair fits both Anthropic and Responses, both mean the same. `given` are the fields
+    that the struct has.
     """
 
     def has(*names: str) -> pl.Expr:
-        return pl.any_horizontal(pl.col(usage).struct.field(name).is_not_null() for name in names)
+        found = [pl.col(usage).struct.field(name).is_not_null() for name in names if name in given]
+        return pl.any_horizontal(found or [pl.lit(False)])
 
     additive = has(
         "cache_creation_input_tokens",
@@ -111,6 +113,7 @@ def read_usage(frame: pl.DataFrame, usage: str = "usage", *, family: str | None 
 
     Needs `record_number`, `provider` (our name, may be NULL), `model` (the served one, may be NULL) and `usage`, a
     struct of USAGE_SHAPE or SDK_USAGE_SHAPE, or of one family's own shape where `family` names it (a key of FAMILIES).
+    Fields of the shape that the struct does not have are read as absent.
     `upstream` (OpenRouter's word for who served the call) is used if present. Other columns are carried along.
     `provider` and `model` change on rows that another provider or model bills; the first row of a record has
     `requests` 1, further ones 0. Counts that are not whole or beyond 2^53 give a `fault`; negative leaves are left for
@@ -118,7 +121,7 @@ def read_usage(frame: pl.DataFrame, usage: str = "usage", *, family: str | None 
     Rows come by record and part.
     """
     own: list[str] = [name for name in ("record_number", "provider", "model", "upstream") if name in frame.columns]
-    families = pl.select(pl.lit(family)).to_series() if family else frame.select(usage_family(usage)).to_series()
+    families = pl.select(pl.lit(family)).to_series() if family else _families(frame, usage)
     names = families.unique().sort().to_list() or [None]
     pieces = []
     for name in names:
@@ -131,6 +134,12 @@ def read_usage(frame: pl.DataFrame, usage: str = "usage", *, family: str | None 
     if len(read) == len(carried) and carried["record_number"].is_sorted():
         return carried.hstack(read.drop("record_number"))
     return carried.join(read, on="record_number", how="inner").sort("record_number", "part")
+
+
+def _families(frame: pl.DataFrame, usage: str) -> pl.Series:
+    struct = frame.schema[usage]
+    given = [field.name for field in struct.fields] if isinstance(struct, pl.Struct) else []
+    return frame.with_columns(usage_family(usage, given).alias("_family"))["_family"]
 
 
 def _members(
@@ -148,8 +157,9 @@ def _members(
     rows = flat.select(used)
     if is_member is not None:
         rows = rows.filter(is_member)
-    absent = (pl.lit(None, dtype=field.dtype).alias(field.name) for field in fields if field.name not in used)
-    return rows.with_columns(*absent)
+    types = {name: polars_type(kind) for name, kind in shape.items() if name not in used}
+    types |= {field.name: field.dtype for field in fields if field.name not in used}
+    return rows.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in types.items())
 
 
 def _read_family(rows: pl.DataFrame, family: str | None) -> pl.DataFrame:

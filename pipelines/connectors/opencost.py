@@ -3,11 +3,12 @@
 What lives here: `GET /allocation/compute` answers → dollars per window. What does not: spreading a window over hours
 (transforms/infrastructure_hours.py), whether they replace a rate (infrastructure_tables.py).
 
-A record is one allocation. `totalCost` already holds its parts, adjustments, shared and external cost: network, load balancer
-and volumes (with their adjustments) are network and storage, all the rest of `totalCost` is hardware. Absent, null or NaN parts
-are nothing; without `totalCost` the parts are added. The file's first sub-folder is the deployment, else the allocation's own
-name. `__idle__` is there only where the query asked for it, and like `__unallocated__`, `__unmounted__` and `__shared__` it stays
-under its own name: it is nobody's. Sets may come newest first; `start` and `end` of the allocation count, not those of the window.
+A record is one allocation. `totalCost` already holds its parts, adjustments, shared and external cost: network, load
+balancer and volumes (with their adjustments) are network and storage, all the rest of `totalCost` is hardware. Absent,
+null or NaN parts are nothing; without `totalCost` the parts are added. The file's first sub-folder is the deployment,
+else the allocation's own name. `__idle__` is there only where the query asked for it, and like `__unallocated__`,
+`__unmounted__` and `__shared__` it stays under its own name: it is nobody's. Sets may come newest first; `start` and
+`end` of the allocation count, not those of the window.
 """
 
 from __future__ import annotations
@@ -128,8 +129,8 @@ def _rows(key: str, allocation: Any, folder: str) -> list[dict[str, object]]:
         "is_partial": False,
     }
     return [
-        {**shared, "measure": "opencost_hardware_usd", "quantity": total - storage},
-        {**shared, "measure": "opencost_network_storage_usd", "quantity": storage},
+        {**shared, "measure": "opencost_hardware_usd", "measured_quantity": total - storage},
+        {**shared, "measure": "opencost_network_storage_usd", "measured_quantity": storage},
     ]
 
 

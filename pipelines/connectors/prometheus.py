@@ -3,12 +3,13 @@
 What lives here: `GET /api/v1/query_range` answers → samples. What does not: differences between samples, gaps and hours
 (transforms/infrastructure_hours.py), what they cost (infrastructure_tables.py).
 
-`landing/prometheus/<deployment>/…`: the first sub-folder names the deployment. A file holds one answer, an array of them, or
-one a line. A record is one sample, `[unix seconds, "value"]`. Raw counters are wanted: `increase()` and `rate()` extrapolate
-and lose their metric's name. `NaN`, infinities and DCGM's blank values (9223372036854775792 and above, as integer or as the
-float it becomes) are no measurement and are refused one by one; series of metrics that are not named here, histograms among
-them, carry no usage. SGLang's `cache_source="total"` repeats its sisters. Of labels only a digest is kept: a GPU is its UUID,
-whatever pod or MIG slice reports it, and two servers of one Prometheus pair are the same series.
+`landing/prometheus/<deployment>/…`: the first sub-folder names the deployment. A file holds one answer, an array of
+them, or one a line. A record is one sample, `[unix seconds, "value"]`. Raw counters are wanted: `increase()` and
+`rate()` extrapolate and lose their metric's name. `NaN`, infinities and DCGM's blank values (9223372036854775792 and
+above, as integer or as the float it becomes) are no measurement and are refused one by one; series of metrics that are
+not named here, histograms among them, carry no usage. SGLang's `cache_source="total"` repeats its sisters. Of labels
+only a digest is kept: a GPU is its UUID, whatever pod or MIG slice reports it, and two servers of one Prometheus pair
+are the same series.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -46,7 +48,7 @@ MEASURES: Mapping[str, str] = {
     "DCGM_FI_DEV_POWER_USAGE": "gpu_power_joules",
 }
 _PER_GPU = frozenset({"gpu_energy_joules", "gpu_power_joules"})
-_REPLICA_LABELS = frozenset({"prometheus", "prometheus_replica", "__replica__", "replica"})
+_REPEATING_LABELS = frozenset({"__name__", "prometheus", "prometheus_replica", "__replica__", "replica"})
 _FIRST_BLANK = Decimal("9.2233720368547757e18")
 _BATCH_SAMPLES = 1_000_000
 _SAMPLE_SCHEMA: dict[str, pl.DataType] = {
@@ -125,7 +127,7 @@ def _series_of(document: Any, file: LandedFile) -> Iterator[_Series]:
             "the JSON is no answer of a range query",
             code="unknown_document",
             where=file.relative_path,
-            expected='{"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {…}, "values": […]}]}}',
+            expected='{"status": "success", "data": {"result": [{"metric": {…}, "values": [[time, "value"], …]}]}}',
             next_move="export the answer of /api/v1/query_range as it comes",
         )
     for one in result:
@@ -148,8 +150,8 @@ def _measure(labels: Mapping[str, Any]) -> str | None:
 
 
 def _digest(labels: Mapping[str, Any], measure: str | None) -> str:
-    """What tells one series from another, hashed."""
-    kept: Mapping[str, Any] = {name: value for name, value in labels.items() if name not in _REPLICA_LABELS}
+    """What tells one series of a measure from another, hashed. Not its name: deprecated names stand beside new ones."""
+    kept: Mapping[str, Any] = {name: value for name, value in labels.items() if name not in _REPEATING_LABELS}
     if measure in _PER_GPU:
         host = labels.get("Hostname", labels.get("hostname"))
         kept = {"UUID": labels["UUID"]} if labels.get("UUID") else {"host": host, "gpu": labels.get("gpu")}
@@ -163,7 +165,7 @@ def _step(series: list[_Series]) -> int:
     for one in series:
         if one.measure:
             at = [Decimal(s[0]) for s in one.samples if _is_pair(s)]
-            for earlier, later in zip(at, at[1:], strict=False):
+            for earlier, later in pairwise(at):
                 if later > earlier and (least is None or later - earlier < least):
                     least = later - earlier
     return 0 if least is None else -int(-least // 1)
@@ -190,7 +192,7 @@ def _batch(rows: list[tuple[int, str, str, str, str, bool]], deployment: str, ga
     )
     microseconds = exact_decimals(frame["seconds"], 6).cast(pl.Decimal(38, 6))
     frame = frame.with_columns(
-        exact_decimals(frame["text"], 12).alias("quantity"),
+        exact_decimals(frame["text"], 12).alias("measured_quantity"),
         microseconds.to_physical().cast(pl.Int64, strict=False).cast(pl.Datetime("us", "UTC")).alias("sampled_at"),
     )
     refused: list[pl.DataFrame] = []
@@ -199,8 +201,8 @@ def _batch(rows: list[tuple[int, str, str, str, str, bool]], deployment: str, ga
         ("malformed_sample", "values", (pl.col("seconds") == "") | pl.col("sampled_at").is_null()),
         ("not_a_number", "value", pl.col("word") == "nan"),
         ("infinite_value", "value", pl.col("word").is_in(["inf", "infinity"])),
-        ("bad_value", "value", pl.col("quantity").is_null()),
-        ("blank_value", "value", pl.col("quantity") >= pl.lit(_FIRST_BLANK, dtype=pl.Decimal(38, 12))),
+        ("bad_value", "value", pl.col("measured_quantity").is_null()),
+        ("blank_value", "value", pl.col("measured_quantity") >= pl.lit(_FIRST_BLANK, dtype=pl.Decimal(38, 12))),
     ):
         bad = frame.filter(is_bad)
         if len(bad):

@@ -15,7 +15,6 @@ Calls to hosted tools that only appear as items of the body's output (OpenAI web
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role, canoni
 from pipelines.connectors.instants import instants_from_numbers, parse_instants
 from pipelines.connectors.json_documents import count_lines
 from pipelines.connectors.json_lines import JSON, TEXT, Shape, read_json_lines
+from pipelines.connectors.json_names import names_in
 from pipelines.connectors.native_usage import FAMILIES, FAULTS, SDK_SIGN, SDK_USAGE_SHAPE, USAGE_SHAPE, read_usage
 from pipelines.connectors.providers import provider_name
 from pipelines.connectors.record_faults import JSON_FAULTS, Fault, split_faults
@@ -57,6 +57,8 @@ _BODY_IDENTIFIERS = (
 )
 _GOOGLE = FAMILIES["google"][1]
 _COHERE = FAMILIES["cohere"][1]
+_ALWAYS = ("prompt_tokens",)
+"""A struct needs a field, also where a file mentions none."""
 _BODY_USAGE = (("usageMetadata", "google"), ("usage_metadata", "google"), ("meta", "cohere"))
 
 _STATUSES = {
@@ -96,10 +98,13 @@ CONNECTOR = ResponseLog()
 
 
 def _shape(path: Path) -> Shape:
-    """The fields worth looking for: a file that nowhere says `"response"` needs no columns for bodies."""
-    usage = SDK_USAGE_SHAPE if _mentions(path, SDK_SIGN) else USAGE_SHAPE
+    """The fields worth looking for: of usage objects those that the file mentions, of bodies none if it has none."""
+    known = {**USAGE_SHAPE, **SDK_USAGE_SHAPE}
+    mentioned = names_in(path, [*known, SDK_SIGN, "response"])
+    fields = SDK_USAGE_SHAPE if SDK_SIGN in mentioned else USAGE_SHAPE
+    usage = {name: kind for name, kind in fields.items() if name in mentioned or name in _ALWAYS}
     line: Shape = {"timestamp": TEXT, **dict.fromkeys(_IDENTIFIERS, TEXT), "tags": JSON, "usage": usage}
-    if not _mentions(path, b'"response"'):
+    if "response" not in mentioned:
         return line
     body = {
         **dict.fromkeys(_BODY_IDENTIFIERS, TEXT),
@@ -110,13 +115,6 @@ def _shape(path: Path) -> Shape:
         "meta": _COHERE,
     }
     return {**line, "response": body}
-
-
-def _mentions(path: Path, text: bytes) -> bool:
-    if path.stat().st_size == 0:
-        return False
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(text) >= 0
 
 
 def _batch(chunk: pl.DataFrame) -> Batch:

@@ -8,7 +8,7 @@ the faults that a value can have. What does not: reading files (usage_files.py),
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 import polars as pl
@@ -35,6 +35,7 @@ STATUS_WORDS: Mapping[str, str] = {
 """Common words for a status → ours. Other words stay themselves and are left to the contract."""
 
 _EXACT_FLOAT = 2**53
+_PROBE_ROWS = 1_000
 _TAG = "tags."
 _BAD = "bad."
 _GIVEN = "given.started_at"
@@ -79,8 +80,27 @@ def usage_rows(
 
 def read_texts(values: pl.Series) -> pl.Series:
     """Identifiers as stripped text; the NULL_WORDS are NULL."""
-    texts = values.cast(pl.String, strict=False).str.strip_chars()
-    return texts.set(texts.is_in(NULL_WORDS), None)
+    return by_distinct(values.cast(pl.String, strict=False), _read_texts)
+
+
+def _read_texts(texts: pl.Series) -> pl.Series:
+    stripped = texts.str.strip_chars()
+    is_null = stripped.is_in(NULL_WORDS)
+    return stripped.set(is_null, None) if is_null.any() else stripped
+
+
+def by_distinct(values: pl.Series, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """`change(values)` for a change of single texts, done once per distinct value where values repeat.
+
+    Values that it leaves alone are not copied.
+    """
+    if values.head(_PROBE_ROWS).n_unique() > _PROBE_ROWS // 2:
+        return change(values)
+    distinct = values.unique()
+    changed = change(distinct)
+    if changed.equals(distinct, null_equal=True):
+        return values
+    return values.replace_strict(distinct, changed, return_dtype=pl.String)
 
 
 def read_counts(values: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -185,15 +205,17 @@ def _json_text(values: pl.Series) -> pl.Series:
 
 
 def _normal(read: pl.DataFrame) -> pl.DataFrame:
-    present = set(read.columns)
-    steps = []
-    if "provider" in present:
-        steps.append(provider_name(pl.col("provider")).alias("provider"))
-    if "service_tier" in present:
-        steps.append(service_tier(pl.col("service_tier")).alias("service_tier"))
-    if "status" in present:
-        steps.append(pl.col("status").str.to_lowercase().replace(dict(STATUS_WORDS)).alias("status"))
-    return read.with_columns(steps)
+    text = pl.col("text")
+    words = {
+        "provider": provider_name(text),
+        "service_tier": service_tier(text),
+        "status": text.str.to_lowercase().replace(dict(STATUS_WORDS)),
+    }
+    return read.with_columns(_in_our_words(read[name], rule) for name, rule in words.items() if name in read.columns)
+
+
+def _in_our_words(values: pl.Series, rule: pl.Expr) -> pl.Series:
+    return by_distinct(values, lambda texts: texts.alias("text").to_frame().select(rule).to_series()).alias(values.name)
 
 
 def _faults(read: pl.DataFrame) -> list[Fault]:

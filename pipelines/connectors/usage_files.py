@@ -100,16 +100,37 @@ def _parquet_chunks(file: LandedFile, mapping: ColumnMapping) -> Iterator[Chunk]
     needed = sorted({str(steps[0]) for steps in sources.values()})
     given = 0
     try:
-        for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=needed):
-            native = pl.DataFrame(pl.from_arrow(batch))
+        for native in _parquet_frames(file.path, parquet, needed):
             chosen = [_value(native, steps).alias(ours) for ours, steps in sources.items()]
             number = pl.int_range(given + 1, given + 1 + len(native), dtype=pl.Int64).alias("record_number")
             given += len(native)
             yield Chunk(native.select(number, *chosen), [])
-    except pa.ArrowException as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
         raise _unreadable(
             file, "the Parquet file is damaged", "malformed_parquet", "a complete Parquet file"
         ) from error
+
+
+_PLAIN_TYPES = (pl.String, pl.Boolean, pl.Date, pl.Datetime)
+
+
+def _parquet_frames(path: Path, parquet: arrow_parquet.ParquetFile, needed: list[str]) -> Iterator[pl.DataFrame]:
+    """The needed columns in bounded frames. Polars reads plain columns several times faster; Arrow reads all the rest."""
+    footer = parquet.metadata
+    sizes = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+    schema = pl.read_parquet_schema(path)
+    is_plain = all(schema[name].is_numeric() or isinstance(schema[name], _PLAIN_TYPES) for name in needed)
+    if not is_plain or max(sizes, default=0) > 2 * _PARQUET_ROWS:
+        for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=needed):
+            yield pl.DataFrame(pl.from_arrow(batch))
+        return
+    scan = pl.scan_parquet(path, glob=False).select(needed)
+    first = waiting = 0
+    for size in [*sizes, None]:
+        if waiting and (size is None or waiting + size > _PARQUET_ROWS):
+            yield scan.slice(first, waiting).collect()
+            first, waiting = first + waiting, 0
+        waiting += size or 0
 
 
 # JSON

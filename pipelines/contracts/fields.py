@@ -14,6 +14,8 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
+from pipelines.contracts.suspects import schema_of, suspects
+
 Instant = Annotated[pl.Datetime, "us", "UTC"]
 Usd = Annotated[pl.Decimal, 38, 12]
 Quantity = Annotated[pl.Decimal, 38, 9]
@@ -93,13 +95,26 @@ def empty(contract: type[pa.DataFrameModel]) -> pl.DataFrame:
 def breaches(contract: type[pa.DataFrameModel], frame: pl.DataFrame) -> pl.DataFrame:
     """Rows of `frame` that break `contract`: `row` (0-based UInt32), `column`, `rule`; empty when all is well.
 
-    All rows are checked, none sampled. A breach that belongs to no row (a missing column, a wrong dtype) raises the
+    All rows are checked, none sampled: column aggregates find the rows that may break a rule (suspects.py), Pandera names
+    what they break. A breach that belongs to no row (a missing column, a wrong dtype) raises the
     SchemaErrors of Pandera: that is a fault of code, not of data.
     """
+    found = suspects(contract, frame)
+    if found is None:
+        return _by_pandera(contract.to_schema(), frame)
+    if not len(found.rows):
+        return _no_breaches()
+    named = _by_pandera(schema_of(contract, found.columns), frame.select(found.columns)[found.rows])
+    if named["row"].n_unique() != len(found.rows):
+        return _by_pandera(contract.to_schema(), frame)
+    return named.with_columns(found.rows.gather(named["row"]).alias("row"))
+
+
+def _by_pandera(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> pl.DataFrame:
     try:
-        contract.validate(frame, lazy=True)
+        schema.validate(frame, lazy=True)
     except SchemaErrors as error:
-        cases = error.failure_cases
+        cases: pl.DataFrame = error.failure_cases
         if cases["index"].null_count():
             raise
         return cases.select(
@@ -107,6 +122,10 @@ def breaches(contract: type[pa.DataFrameModel], frame: pl.DataFrame) -> pl.DataF
             pl.col("column").cast(pl.String),
             pl.col("check").cast(pl.String).alias("rule"),
         )
+    return _no_breaches()
+
+
+def _no_breaches() -> pl.DataFrame:
     return pl.DataFrame(schema={"row": pl.UInt32, "column": pl.String, "rule": pl.String})
 
 

@@ -11,7 +11,7 @@ import pandera.polars as pa
 import polars as pl
 
 from pipelines.contracts.fields import Quantity, Usd
-from pipelines.contracts.intermediate import COST_STATUSES
+from pipelines.contracts.priced import COST_STATUSES
 
 Percent = Annotated[pl.Decimal, 18, 6]
 
@@ -27,6 +27,7 @@ class MartDataStatus(pa.DataFrameModel):
     files: pl.Int64 = pa.Field(ge=0)
     duplicate_files: pl.Int64 = pa.Field(ge=0)
     rejected_files: pl.Int64 = pa.Field(ge=0)
+    held_files: pl.Int64 = pa.Field(ge=0)
     records: pl.Int64 = pa.Field(ge=0)
     accepted: pl.Int64 = pa.Field(ge=0)
     quarantined: pl.Int64 = pa.Field(ge=0)
@@ -36,16 +37,18 @@ class MartDataStatus(pa.DataFrameModel):
     data_from: pl.Date = pa.Field(nullable=True)
     data_through: pl.Date = pa.Field(nullable=True)
     complete_through: pl.Date = pa.Field(nullable=True)
+    unpriced_tokens: pl.Int64 = pa.Field(ge=0)
+    unexplained_usd: Usd = pa.Field(ge=0)
 
     class Config:
         strict = True
         ordered = False
 
 
-class MartFeatureCostDaily(pa.DataFrameModel):
-    """One row per UTC day, feature, team, cost center, provider, account, model and service tier.
+class FeatureCosts(pa.DataFrameModel):
+    """What a feature cost: computed (int__feature_cost_daily) and published (mart__feature_cost_daily) alike.
 
-    What each feature cost per UTC day, and per million tokens.
+    Counts may be negative in Correction rows only; a check of sql/checks says so.
     """
 
     usage_date: pl.Date
@@ -56,14 +59,14 @@ class MartFeatureCostDaily(pa.DataFrameModel):
     account: str
     model: str
     service_tier: str
-    requests: pl.Int64 = pa.Field(ge=0)
-    input_tokens: pl.Int64 = pa.Field(ge=0)
-    cached_input_tokens: pl.Int64 = pa.Field(ge=0)
-    cache_write_tokens: pl.Int64 = pa.Field(ge=0)
-    output_tokens: pl.Int64 = pa.Field(ge=0)
-    reasoning_tokens: pl.Int64 = pa.Field(ge=0)
-    total_tokens: pl.Int64 = pa.Field(ge=0)
-    unpriced_tokens: pl.Int64 = pa.Field(ge=0)
+    requests: pl.Int64
+    input_tokens: pl.Int64
+    cached_input_tokens: pl.Int64
+    cache_write_tokens: pl.Int64
+    output_tokens: pl.Int64
+    reasoning_tokens: pl.Int64
+    total_tokens: pl.Int64
+    unpriced_tokens: pl.Int64
     list_cost_usd: Usd = pa.Field(nullable=True)
     contracted_cost_usd: Usd = pa.Field(nullable=True)
     billed_cost_usd: Usd = pa.Field(nullable=True)
@@ -78,6 +81,18 @@ class MartFeatureCostDaily(pa.DataFrameModel):
         ordered = False
 
 
+class MartFeatureCostDaily(FeatureCosts):
+    """One row per UTC day, feature, team, cost center, provider, account, model and service tier, and correction.
+
+    What each feature cost per UTC day, and per million tokens: closed months as they were frozen, open months as they
+    are known now. Rows of `charge_class` Correction stand on the first day of an open month and carry what has changed in
+    `corrected_month` since it was closed: they are part of every sum, and their counts and costs may be negative.
+    """
+
+    charge_class: str = pa.Field(isin=["Correction"], nullable=True)
+    corrected_month: str = pa.Field(nullable=True)
+
+
 class MartFeatureCostMonthly(pa.DataFrameModel):
     """One row per month, feature, team and cost center.
 
@@ -88,14 +103,14 @@ class MartFeatureCostMonthly(pa.DataFrameModel):
     feature: str
     team: str = pa.Field(nullable=True)
     cost_center: str = pa.Field(nullable=True)
-    requests: pl.Int64 = pa.Field(ge=0)
-    input_tokens: pl.Int64 = pa.Field(ge=0)
-    cached_input_tokens: pl.Int64 = pa.Field(ge=0)
-    cache_write_tokens: pl.Int64 = pa.Field(ge=0)
-    output_tokens: pl.Int64 = pa.Field(ge=0)
-    reasoning_tokens: pl.Int64 = pa.Field(ge=0)
-    total_tokens: pl.Int64 = pa.Field(ge=0)
-    unpriced_tokens: pl.Int64 = pa.Field(ge=0)
+    requests: pl.Int64
+    input_tokens: pl.Int64
+    cached_input_tokens: pl.Int64
+    cache_write_tokens: pl.Int64
+    output_tokens: pl.Int64
+    reasoning_tokens: pl.Int64
+    total_tokens: pl.Int64
+    unpriced_tokens: pl.Int64
     list_cost_usd: Usd = pa.Field(nullable=True)
     contracted_cost_usd: Usd = pa.Field(nullable=True)
     billed_cost_usd: Usd = pa.Field(nullable=True)

@@ -238,7 +238,12 @@ class RefInvoices(pa.DataFrameModel):
 
 
 class RefDeployments(Dated):
-    """One row per self-hosted deployment and interval: what runs where, on how many GPUs, bought how."""
+    """One row per self-hosted deployment and interval: what runs where, on how many GPUs, bought how.
+
+    `bill_match` is a glob over service, SKU, resource and description of a bill line, split by blanks: such lines are the rent
+    of these machines, which the ledger counts, so they leave the bill match. With a `provider` other than self_hosted only
+    that provider's lines do.
+    """
 
     deployment: str = pa.Field(str_length={"min_value": 1})
     provider: str = pa.Field(str_matches=PROVIDER_PATTERN)
@@ -253,6 +258,7 @@ class RefDeployments(Dated):
     w_cached: Share = pa.Field(ge=0, nullable=True)
     w_output: Share = pa.Field(ge=0, nullable=True)
     idle_policy: str = pa.Field(isin=("own_row", "proportional", "even", "reserved"), nullable=True)
+    bill_match_regex: str = pa.Field(nullable=True)
 
 
 class RefGpuRates(Dated):
@@ -272,7 +278,12 @@ class RefGpuRates(Dated):
 
 
 class RefOverheads(Dated):
-    """One row per deployment (`*` = all), cost component and interval; `unit` names what `value` is counted in."""
+    """One row per deployment (`*` = all), cost component, method and interval; rows add up.
+
+    `unit` names what `value` is counted in: `usd_per_gpu_hour`, `usd_per_gpu_month`, or `usd_per_month`, `usd_per_year`,
+    which are spread over the GPU-hours that deployments.csv plans. Engineering may also be people times their loaded
+    year: a row of method `fte` (unit `fte`) and one of method `loaded_annual` (unit `usd_per_year`).
+    """
 
     deployment: str
     component: str = pa.Field(isin=("licences", "engineering", "network_storage"))

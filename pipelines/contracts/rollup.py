@@ -1,6 +1,6 @@
 """Contracts of the roll-ups: the smallest tables from which every price, owner and mart can be computed again.
 
-What lives here: int__usage_rollup, int__meter_rollup. What does not: prices, features (contracts/intermediate.py).
+What lives here: int__usage_rollup, int__meter_rollup. What does not: prices, features (contracts/priced.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ class RollupKey(PriceKey, Attribution):
     """Everything that can change a price or an owner.
 
     `segment_start` is when the price segment of the row begins inside its UTC day: the day's start, or the last instant at
-    which a price of the model changed. `context_band_gt` is the largest context threshold of the price book that the whole
-    prompt exceeds, 0 for none. `session_id` is kept only where a rule reads it, `tags` only the keys that rules read.
+    which a price of the model changed; for self-hosted rows the start of their hour. `context_band_gt` is the largest context
+    threshold of the price book that the whole prompt exceeds, 0 for none. `session_id` is kept only where a rule reads it, `tags` only the keys that rules read.
     """
 
     usage_date: pl.Date

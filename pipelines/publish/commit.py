@@ -73,12 +73,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Request:
-    """What to publish. `built_on`, when given, is the snapshot that was CURRENT when the build began."""
+    """What to publish. `built_on`, when given, is the snapshot that was CURRENT when the build began; `journals` are the
+    tables that stand outside the digest."""
 
     tables: Mapping[str, Sequence[Path]]
     facts: Mapping[str, Any]
     checks: staging.Checks | None = None
     built_on: str | None = None
+    journals: tuple[str, ...] = ()
 
 
 def _no_step(_name: str) -> None:
@@ -136,7 +138,7 @@ def publish_in_steps(
         _same_parent(request.built_on or parent, parent)
         at_step("swept")
         files = staging.survey(request.tables)
-        digest = content_digest(files)
+        digest = content_digest(files, request.journals)
         before = None if parent is None else read_manifest(layout.snapshot(parent))
         if before is not None and before.digest == digest:
             return Published(before.snapshot_id, layout.snapshot(before.snapshot_id), False, before.parent, before)
@@ -182,13 +184,14 @@ def _build(
     closed_before = set() if before is None else before.closed_periods()
     manifest = Manifest(
         snapshot_id=name,
-        digest=content_digest(files),
+        digest=content_digest(files, request.journals),
         parent=None if before is None else before.snapshot_id,
         published_at=settings.now(),
         files=files,
         tables=tables,
         facts=request.facts,
         closes=tuple(sorted(closed_periods(request.facts) - closed_before)),
+        journals=request.journals,
     )
     write_manifest(aside, manifest, settings.home)
     at_step("manifest_written")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -63,6 +63,8 @@ class Manifest:
     facts: Mapping[str, Any]
     closes: tuple[str, ...] = ()
     """Periods that are closed here and were not in the parent: such a snapshot never expires."""
+    journals: tuple[str, ...] = ()
+    """Tables that tell of publishes themselves: part of the snapshot, outside its digest."""
 
     def files_of(self, table: str) -> tuple[CanonicalFile, ...]:
         """The canonical files of one mart, in load order."""
@@ -83,9 +85,13 @@ def closed_periods(facts: Mapping[str, Any]) -> set[str]:
     return {str(period) for period in facts.get("closed_periods") or ()}
 
 
-def content_digest(files: Iterable[CanonicalFile]) -> str:
-    """SHA-256 over the sorted (table, partition, sha256 of the bytes): equal digests mean equal canonical Parquet."""
-    lines = sorted(f"{file.table}\t{file.partition}\t{file.sha256}\n" for file in files)
+def content_digest(files: Iterable[CanonicalFile], journals: Collection[str] = ()) -> str:
+    """SHA-256 over the sorted (table, partition, sha256 of the bytes), tables named in `journals` left out.
+
+    Equal digests mean equal canonical Parquet.
+    """
+    told = [file for file in files if file.table not in journals]
+    lines = sorted(f"{file.table}\t{file.partition}\t{file.sha256}\n" for file in told)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -130,6 +136,7 @@ def write_manifest(directory: Path, manifest: Manifest, home: Path) -> None:
         "code_version": CODE_VERSION,
         "duckdb_version": duckdb.__version__,
         "closes": list(manifest.closes),
+        "journals": list(manifest.journals),
         "facts": manifest.facts,
         "tables": {
             table: {
@@ -185,6 +192,7 @@ def read_manifest(directory: Path) -> Manifest:
             tables={table: TableFacts(**facts) for table, facts in raw["tables"].items()},
             facts=raw["facts"],
             closes=tuple(raw["closes"]),
+            journals=tuple(raw.get("journals", ())),
         )
     except FileNotFoundError as error:
         raise NotFoundError(

@@ -26,10 +26,9 @@ def share_out(claims: pl.DataFrame, *, pool: str, amount: str, weight: str, tie:
     wide = claims.with_columns(
         pl.col(amount).cast(pl.Int128).alias("_amount"), pl.col(weight).cast(pl.Int128).alias("_weight")
     )
-    most, heaviest, lightest = (
-        int(value)
-        for value in (wide["_amount"].abs().max(), wide["_weight"].max(), wide["_weight"].min())  # type: ignore[arg-type]
-    )
+    most, heaviest, lightest = wide.select(
+        pl.col("_amount").abs().max(), pl.col("_weight").max().alias("_heaviest"), pl.col("_weight").min().alias("_lightest")
+    ).row(0)
     if most * heaviest > _LARGEST:
         raise ContractError(
             f"sharing {most} pico-dollars by weights up to {heaviest} does not fit 128 bits",

@@ -35,7 +35,9 @@ def self_hosted_usd(mtok: Decimal, fixed_usd: Decimal, own_usd_per_mtok: Decimal
     return fixed_usd + own_usd_per_mtok * mtok
 
 
-def saving_share(mtok: Decimal, fixed_usd: Decimal, own_usd_per_mtok: Decimal, api_usd_per_mtok: Decimal) -> Decimal | None:
+def saving_share(
+    mtok: Decimal, fixed_usd: Decimal, own_usd_per_mtok: Decimal, api_usd_per_mtok: Decimal
+) -> Decimal | None:
     """Share of the API bill that self-hosting saves; negative where it costs more."""
     cost = ratio(self_hosted_usd(mtok, fixed_usd, own_usd_per_mtok), api_usd_per_mtok * mtok)
     return None if cost is None else 1 - cost
@@ -66,8 +68,8 @@ class SteppedFleet:
     def crossings(self, api_usd_per_mtok: Decimal, most_machines: int = 1000) -> list[Crossing]:
         """Every volume at which the cheaper side changes, up to `most_machines`, in order.
 
-        On the step of n machines self-hosting is cheaper from nF/(p−v) on; where the next machine starts it may lose again.
-        At equal cost the API is kept. Empty where no volume pays.
+        On the step of n machines self-hosting is cheaper from nF/(p−v) on; where the next machine starts it may lose
+        again. At equal cost the API is kept. Empty where no volume pays.
         """
         margin = api_usd_per_mtok - self.own_usd_per_mtok
         if margin <= 0:

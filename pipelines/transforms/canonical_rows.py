@@ -14,11 +14,15 @@ import polars as pl
 
 from pipelines.connectors.base import REJECT_SCHEMA, LandedFile
 from pipelines.contracts.fields import breaches, polars_schema
+from pipelines.contracts.suspects import suspects
 from pipelines.contracts.usage import CoreUsage
+from pipelines.pieces import Piece, narrow
 from pipelines.quantities import METERS, TOKEN_COLUMNS
 from pipelines.transforms.identifiers import hash_column, scrub_column, scrub_tags
 
 _SCRUBBED = ("request_id", "account", "model", "feature_tag", "session_id", "api_key_id", "user_group")
+ROWS_SCHEMA = {**polars_schema(CoreUsage), **{meter: pl.Decimal(38, 9) for meter in METERS}}
+"""core__usage rows on their way into a day: the meters still beside them."""
 _IDENTITY = (
     "started_at", "provider", "account", "model", "service_tier", "region", *TOKEN_COLUMNS, "feature_tag", "user_id",
     "session_id", "api_key_id", "user_group", "status", "tags", "requests",
@@ -30,6 +34,14 @@ class Sifted:
     """Rows that keep their contract, and quarantine entries (REJECT_SCHEMA plus `usage_date`) for the others."""
 
     rows: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class SiftedUsage:
+    """The same for request rows, which are many: one narrow piece."""
+
+    piece: Piece
     rejected: pl.DataFrame
 
 
@@ -73,18 +85,49 @@ def _row_md5(rows: pl.DataFrame) -> pl.Series:
         return session.sql("SELECT md5(to_json(content_rows)) AS content FROM content_rows").pl()["content"]
 
 
-def sift_usage(frame: pl.DataFrame, file: LandedFile, key: bytes, ids: ContentIds) -> Sifted:
+def sift_usage(frame: pl.DataFrame, file: LandedFile, key: bytes, ids: ContentIds) -> SiftedUsage:
     """core__usage rows (meter columns kept) from a connector's usage frame: ids filled, people hashed, contract applied."""
-    frame = hash_column(frame, "user_id", key)
-    for column in _SCRUBBED:
-        frame = scrub_column(frame, column, key)
-    frame = ids.fill(scrub_tags(frame, key))
-    frame = frame.with_columns(
+    dated = frame.with_columns(
         pl.lit(file.source).alias("source"),
         pl.lit(file.landed_file).alias("landed_file"),
         pl.col("started_at").dt.date().alias("usage_date"),
     )
-    return _sift(frame, CoreUsage, keep=METERS)
+    piece = narrow(dated)
+    piece = Piece(_safe(piece.varying, key), _safe(piece.constants, key))
+    if "request_id" not in piece.varying.columns or piece.varying["request_id"].null_count():
+        piece = narrow(ids.fill(piece.frame(dated.columns)))
+    columns = [*polars_schema(CoreUsage), *METERS]
+    return _sift_piece(Piece(_only(piece.varying, columns), _only(piece.constants, columns)), columns)
+
+
+def _safe(rows: pl.DataFrame, key: bytes) -> pl.DataFrame:
+    """Without people and secrets; columns that are not there are left out."""
+    present = set(rows.columns)
+    if "user_id" in present:
+        rows = hash_column(rows, "user_id", key)
+    for column in _SCRUBBED:
+        if column in present:
+            rows = scrub_column(rows, column, key)
+    return scrub_tags(rows, key) if "tags" in present else rows
+
+
+def _only(rows: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    return rows.select(name for name in columns if name in rows.columns)
+
+
+def _sift_piece(piece: Piece, columns: list[str]) -> SiftedUsage:
+    contract = list(polars_schema(CoreUsage))
+    varying = suspects(CoreUsage, _only(piece.varying, contract), partial=True)
+    constant = suspects(CoreUsage, _only(piece.constants, contract), partial=True)
+    if varying is None or constant is None or len(constant.rows):
+        at = pl.int_range(len(piece), dtype=pl.UInt32, eager=True)
+    else:
+        at = varying.rows
+    if not len(at):
+        return SiftedUsage(piece, _entries(pl.DataFrame(schema=ROWS_SCHEMA)))
+    sifted = _sift(piece.only(at).frame(columns), CoreUsage, keep=METERS)
+    bad = sifted.rejected["record_number"].unique()
+    return SiftedUsage(piece.only(~piece.varying["record_number"].is_in(bad.implode())), sifted.rejected)
 
 
 def sift_dated(frame: pl.DataFrame, file: LandedFile, contract: type[pa.DataFrameModel], instant: str) -> Sifted:

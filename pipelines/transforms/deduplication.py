@@ -7,30 +7,29 @@ their order: precedence of the source, then the source's merge rule, then time, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from pipelines.connectors.base import MergeRule
 from pipelines.contracts.fields import polars_schema
-from pipelines.contracts.usage import CoreDuplicates, CoreUsage
+from pipelines.contracts.usage import CoreUsage
 
 LOWEST_PRECEDENCE = 1_000
-_NOT_CONTENT = {"source", "landed_file", "record_number", "part", "merge_rank", "usage_date"}
+KEY = ("provider", "request_id")
+_NOT_CONTENT = {
+    "source", "landed_file", "record_number", "part", "merge_rank", "usage_date", "started_at", *KEY,
+}  # fmt: skip
 CONTENT_COLUMNS = tuple(name for name in polars_schema(CoreUsage) if name not in _NOT_CONTENT)
+"""What must be equal for a call told twice to be a duplicate. When it was written down is not part of it: two gateways, or
+a retry over midnight, tell the same call at two moments."""
 _RECORD = ("landed_file", "record_number")
-_KEY = ("provider", "request_id")
-
-
-@dataclass(frozen=True)
-class MergedDay:
-    """`accepted` has the columns that came in; `duplicates` those of core__duplicates; `conflicts` are rows of `accepted`'s
-    shape that share a key with other content where the source allows no restatement."""
-
-    accepted: pl.DataFrame
-    duplicates: pl.DataFrame
-    conflicts: pl.DataFrame
+FATE_SCHEMA: Mapping[str, pl.DataType] = {
+    "fate": pl.String(), "kept_file": pl.String(), "kept_record_number": pl.Int64(),
+}  # fmt: skip
+"""What a decision adds to a row. `fate` is accepted, duplicate (same content), superseded (other content, replaced by its
+source's rule) or conflict (other content where the source allows no restatement)."""
 
 
 def id_hashes(frame: pl.DataFrame) -> pl.Series:
@@ -38,118 +37,88 @@ def id_hashes(frame: pl.DataFrame) -> pl.Series:
     return frame["request_id"].hash().alias("id_hash")
 
 
-def merge_day(
-    rows: pl.DataFrame,
+def doubtful_hashes(hashes: pl.Series, day_before: pl.Series | None = None) -> pl.Series:
+    """Hashes that stand more than once in a day, or that the day before holds too: their rows need a decision.
+
+    Sorting and comparing neighbours is far cheaper than grouping.
+    """
+    ordered = hashes.sort()
+    repeated = ordered.filter((ordered == ordered.shift(1)).fill_null(False)).unique()
+    if day_before is None or not len(day_before):
+        return repeated
+    return pl.concat([repeated, hashes.filter(hashes.is_in(day_before.implode()))]).unique()
+
+
+def decide(
+    candidates: pl.DataFrame,
     rules: Mapping[str, MergeRule],
     precedence: Mapping[str, int],
-    seen_hashes: pl.Series | None = None,
-    seen_rows: Callable[[pl.Series], pl.DataFrame] | None = None,
-) -> MergedDay:
-    """Decide every row of one day.
+    earlier: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """`candidates` with FATE_SCHEMA, in the order of file, record and part.
 
-    rows: core__usage rows (plus meter columns) of one day. rules, precedence: by source; a lower number wins.
-    seen_hashes: id hashes of everything seen on the day before; seen_rows: gives, for hashes, the rows `provider`,
-    `request_id`, `landed_file`, `record_number` behind them. A call seen on the day before stays there.
+    candidates: every row of the day whose id hash is doubtful (columns of core__usage at least). rules, precedence: by
+    source; a lower number wins. earlier: the rows of the day before with such hashes, whatever became of them: a call
+    seen on the day before stays there, and its kept record is named from there. Rows of sources that merge globally by
+    rank carry the earliest start of their call.
     """
-    hashes = id_hashes(rows)
-    doubtful = _repeated(hashes)
-    if seen_hashes is not None and len(seen_hashes):
-        doubtful = pl.concat([doubtful, hashes.filter(hashes.is_in(seen_hashes.implode()))]).unique()
-    if not len(doubtful):
-        return MergedDay(rows, _no_duplicates(), rows.clear())
-    is_doubtful = hashes.is_in(doubtful.implode())
-    settled, candidates = rows.filter(~is_doubtful), rows.filter(is_doubtful)
-    earlier = seen_rows(doubtful) if seen_rows is not None else None
-    decided = _decide(_ranked(candidates, rules, precedence), earlier)
-    columns = rows.columns
-    accepted = decided.filter(pl.col("fate") == "accepted").select(columns)
-    lost = decided.filter(pl.col("fate").is_in(["duplicate", "superseded"]))
-    return MergedDay(
-        pl.concat([settled, accepted]),
-        lost.select(list(polars_schema(CoreDuplicates))),
-        decided.filter(pl.col("fate") == "conflict").select(columns),
+    columns = candidates.columns
+    pool = candidates.with_columns(pl.lit(True).alias("_is_today"))
+    if earlier is not None and len(earlier):
+        seen = earlier.join(candidates, on=KEY, how="semi").with_columns(pl.lit(False).alias("_is_today"))
+        pool = pl.concat([pool, seen], how="diagonal")
+    ordered = _ranked(pool, rules, precedence).sort(
+        *KEY, "_is_today", "_precedence", "_rank", "started_at", *_RECORD, "part"
     )
-
-
-def _repeated(hashes: pl.Series) -> pl.Series:
-    """Hashes that occur more than once: sort and compare neighbours, far cheaper than grouping."""
-    ordered = hashes.sort()
-    return ordered.filter((ordered == ordered.shift(1)).fill_null(False)).unique()
+    kept = ordered.group_by(KEY, maintain_order=True).agg(
+        pl.col("landed_file").first().alias("kept_file"),
+        pl.col("record_number").first().alias("kept_record_number"),
+        pl.col("source").first().alias("_kept_source"),
+    )
+    decided = ordered.join(kept, on=KEY, how="left").with_columns(
+        ((pl.col("landed_file") == pl.col("kept_file")) & (pl.col("record_number") == pl.col("kept_record_number"))).alias(
+            "_is_kept"
+        )
+    )
+    fate = (
+        pl.when("_is_kept")
+        .then(pl.lit("accepted"))
+        .when(pl.col("_is_same") | (pl.col("source") != pl.col("_kept_source")))
+        .then(pl.lit("duplicate"))
+        .when(pl.col("_allows_restatement") | pl.col("request_id").str.starts_with("content:"))
+        .then(pl.lit("superseded"))
+        .otherwise(pl.lit("conflict"))
+    )
+    told = _beside_kept(decided).filter("_is_today").with_columns(fate.alias("fate"))
+    return told.select(*columns, *FATE_SCHEMA).sort(*_RECORD, "part")
 
 
 def _ranked(rows: pl.DataFrame, rules: Mapping[str, MergeRule], precedence: Mapping[str, int]) -> pl.DataFrame:
     by_rank = [source for source, rule in rules.items() if rule.on_conflict == "largest_rank"]
     first_seen = [source for source, rule in rules.items() if rule == MergeRule("global", "largest_rank")]
+    allows = pl.col("source").is_in(by_rank)
     ranked = rows.with_columns(
         pl.col("source")
         .replace_strict(precedence, default=LOWEST_PRECEDENCE, return_dtype=pl.Int64)
-        .alias("precedence"),
-        pl.col("source").is_in(by_rank).alias("allows_restatement"),
-        _content_hash().alias("content_hash"),
+        .alias("_precedence"),
+        allows.alias("_allows_restatement"),
+        pl.when(allows).then(-pl.col("merge_rank")).otherwise(0).alias("_rank"),
     )
-    rank = pl.when(pl.col("allows_restatement")).then(-pl.col("merge_rank")).otherwise(0)
-    ranked = ranked.with_columns(rank.alias("rank"))
-    if first_seen:
-        started = pl.col("started_at").min().over([*_KEY, "source"])
-        ranked = ranked.with_columns(
-            pl.when(pl.col("source").is_in(first_seen))
-            .then(started)
-            .otherwise(pl.col("started_at"))
-            .alias("started_at")
-        )
-    return ranked
+    if not first_seen:
+        return ranked
+    started = pl.col("started_at").min().over([*KEY, "source", "_is_today"])
+    is_first_seen = pl.col("source").is_in(first_seen)
+    return ranked.with_columns(pl.when(is_first_seen).then(started).otherwise("started_at").alias("started_at"))
 
 
-def _content_hash() -> pl.Expr:
-    return pl.struct(CONTENT_COLUMNS).hash()
-
-
-def _decide(ranked: pl.DataFrame, earlier: pl.DataFrame | None) -> pl.DataFrame:
-    order = [*_KEY, "precedence", "rank", "started_at", *_RECORD, "part"]
-    ordered = ranked.sort(order)
-    winners = ordered.group_by(_KEY, maintain_order=True).agg(
-        pl.col("landed_file").first().alias("kept_file"),
-        pl.col("record_number").first().alias("kept_record_number"),
-        pl.col("source").first().alias("kept_source"),
-        pl.col("allows_restatement").first().alias("kept_allows"),
+def _beside_kept(decided: pl.DataFrame) -> pl.DataFrame:
+    """`_is_same`: every content column equals that of the kept record's same part, compared in full, not by hash."""
+    kept = decided.filter("_is_kept").select(
+        *KEY, "part", *(pl.col(name).alias(f"_kept_{name}") for name in CONTENT_COLUMNS), pl.lit(True).alias("_has_part")
     )
-    decided = ordered.join(winners, on=_KEY, how="left")
-    is_winner = (pl.col("landed_file") == pl.col("kept_file")) & (
-        pl.col("record_number") == pl.col("kept_record_number")
+    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"_kept_{name}")) for name in CONTENT_COLUMNS)
+    return (
+        decided.join(kept, on=[*KEY, "part"], how="left")
+        .with_columns((same & pl.col("_has_part")).fill_null(False).alias("_is_same"))
+        .select(*decided.columns, "_is_same")
     )
-    decided = decided.with_columns(is_winner.alias("is_winner"), pl.lit(False).alias("is_earlier"))
-    if earlier is not None and len(earlier):
-        before = (
-            earlier.sort(_RECORD)
-            .group_by(_KEY, maintain_order=True)
-            .agg(
-                pl.col("landed_file").first().alias("earlier_file"),
-                pl.col("record_number").first().alias("earlier_record_number"),
-            )
-        )
-        decided = decided.join(before, on=_KEY, how="left")
-        moved = pl.col("earlier_file").is_not_null()
-        decided = decided.with_columns(
-            pl.coalesce("earlier_file", "kept_file").alias("kept_file"),
-            pl.coalesce("earlier_record_number", "kept_record_number").alias("kept_record_number"),
-            (pl.col("is_winner") & ~moved).alias("is_winner"),
-            moved.alias("is_earlier"),
-        ).drop("earlier_file", "earlier_record_number")
-    content = decided.filter(pl.col("is_winner")).select(*_KEY, "part", pl.col("content_hash").alias("kept_content"))
-    decided = decided.join(content, on=[*_KEY, "part"], how="left")
-    same_content = (pl.col("content_hash") == pl.col("kept_content")).fill_null(False)
-    other_source = pl.col("source") != pl.col("kept_source")
-    fate = (
-        pl.when(pl.col("is_winner"))
-        .then(pl.lit("accepted"))
-        .when(same_content | (other_source & ~pl.col("is_earlier")))
-        .then(pl.lit("duplicate"))
-        .when(pl.col("allows_restatement") | pl.col("request_id").str.starts_with("content:"))
-        .then(pl.lit("superseded"))
-        .otherwise(pl.lit("conflict"))
-    )
-    return decided.with_columns(fate.alias("fate"))
-
-
-def _no_duplicates() -> pl.DataFrame:
-    return pl.DataFrame(schema=polars_schema(CoreDuplicates))

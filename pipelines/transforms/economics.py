@@ -1,8 +1,8 @@
 """Equations of self-hosted inference and of the comparisons with APIs, one plain function each.
 
-What lives here: arithmetic on Decimals, with units and sources. What does not: tables (infrastructure_tables.py), sharing out
-in whole pico-dollars (allocation.py), break-even and payback (break_even.py), what-if scenarios (scenarios.py).
-Every ratio names its denominator; a ratio over nothing is None, never 0.
+What lives here: arithmetic on Decimals, with units and sources. What does not: tables (infrastructure_tables.py),
+sharing out in whole pico-dollars (allocation.py), break-even and payback (break_even.py), what-if scenarios
+(scenarios.py). Every ratio names its denominator; a ratio over nothing is None, never 0.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def blended_price(
 ) -> Decimal:
     """Dollars per million tokens of a mix: s_in·[h·p_cached + (1−h)·p_in] + s_out·p_out.
 
-    Shares are of 0 to 1: `input_share` of all tokens, `cache_hit_share` of the input tokens. Source: InferenceX white paper.
+    Shares are of 0 to 1: `input_share` of all tokens, `cache_hit_share` of the input tokens. Source: InferenceX white
+    paper.
     """
     with localcontext(PRECISION):
         of_input = cache_hit_share * usd_cached + (1 - cache_hit_share) * usd_input
@@ -113,9 +114,7 @@ def straight_line_per_hour(purchase_usd: Decimal, salvage_usd: Decimal, life_yea
         return (purchase_usd - salvage_usd) / (life_years * HOURS_PER_YEAR)
 
 
-def annuity_per_hour(
-    purchase_usd: Decimal, salvage_usd: Decimal, life_years: Decimal, yearly_rate: Decimal
-) -> Decimal:
+def annuity_per_hour(purchase_usd: Decimal, salvage_usd: Decimal, life_years: Decimal, yearly_rate: Decimal) -> Decimal:
     """Dollars per calendar hour with cost of capital: (purchase − salvage/(1+r)^n) × CRF ÷ 8760.
 
     The factor holds the interest already: never add it again. With r = 0 this is the straight line.
@@ -161,7 +160,8 @@ def watt_hours_per_query(
     power_share: Decimal,
     pue: Decimal,
 ) -> Decimal:
-    """Watt-hours of one query: 2 FLOP per active parameter and token, at a share of the peak, times drawn power and PUE.
+    """Watt-hours of one query: 2 FLOP per active parameter and token, at a share of the peak, times drawn power and
+    PUE.
 
     Source: Epoch AI, Gradient Updates, "How much energy does ChatGPT use?".
     """
@@ -177,9 +177,7 @@ def shared_by_cost(amount_usd: Decimal, claims: Mapping[str, Decimal]) -> dict[s
         return {name: own + (amount_usd * own / whole if whole else 0) for name, own in claims.items()}
 
 
-def shared_by_resource(
-    idle: Mapping[str, Decimal], claims: Mapping[str, Mapping[str, Decimal]]
-) -> dict[str, Decimal]:
+def shared_by_resource(idle: Mapping[str, Decimal], claims: Mapping[str, Mapping[str, Decimal]]) -> dict[str, Decimal]:
     """Whole cost per claimant once idle is shared, each resource by its own cost (idle CPU by CPU cost, and so on).
 
     What is in `claims` and not in `idle` (network, volumes) is kept as it is. Source: OpenCost allocation tests.

@@ -36,7 +36,7 @@ def share_token_charges(claims: pl.DataFrame) -> pl.DataFrame:
 
     claims: int__token_claims. Returns `usage_date`, `key_id`, `match_level`, OWNER, `billed_cost_usd`, `effective_cost_usd`.
     """
-    weighted = _weights(claims)
+    weighted = claim_weights(claims)
     logged = weighted.filter(pl.col("feature").is_not_null() & (pl.col("weight") > 0))
     unlogged = (
         weighted.group_by("key_id")
@@ -71,8 +71,11 @@ def share_other_charges(claims: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _weights(claims: pl.DataFrame) -> pl.DataFrame:
-    """`weight` per claimant and `unlogged_weight` per key, in pico-dollars or, where a price is missing, in tokens."""
+def claim_weights(claims: pl.DataFrame) -> pl.DataFrame:
+    """`claims` with `weight` per claimant and `unlogged_weight` per key: pico-dollars, or tokens where `by_tokens` is true.
+
+    Inside a key that is partly priced, a token without a price weighs what the priced ones weigh on average.
+    """
     key = "key_id"
     logged = pl.col("feature").is_not_null()
     rows = claims.with_columns(
@@ -81,17 +84,19 @@ def _weights(claims: pl.DataFrame) -> pl.DataFrame:
         pico("billed_cost_usd").alias("billed_pico"),
         pico("effective_cost_usd").alias("effective_pico"),
         pl.col("tokens").cast(pl.Int128).fill_null(0),
+        pl.col("unpriced_tokens").cast(pl.Int128).fill_null(0),
         pl.col("provider_tokens").cast(pl.Int128),
         logged.alias("is_logged"),
     )
     rows = rows.with_columns(
         pl.col("cost").sum().over(key).alias("priced_cost"),
-        pl.when(pl.col("cost").is_not_null()).then(pl.col("tokens")).otherwise(0).sum().over(key).alias("priced_tokens"),
+        (pl.col("tokens") - pl.col("unpriced_tokens")).sum().over(key).alias("priced_tokens"),
     )
     provider_unpriced = pl.col("has_provider_usage") & pl.col("provider_tokens").is_not_null() & pl.col("provider_cost").is_null()
     rows = rows.with_columns(((pl.col("priced_cost") <= 0) | provider_unpriced).alias("by_tokens"))
-    guessed = pl.col("tokens") * pl.col("priced_cost") // pl.max_horizontal("priced_tokens", pl.lit(1, dtype=pl.Int128))
-    weight = pl.when(pl.col("by_tokens")).then(pl.col("tokens")).otherwise(pl.coalesce("cost", guessed))
+    per_token = pl.max_horizontal("priced_tokens", pl.lit(1, dtype=pl.Int128))
+    guessed = pl.col("unpriced_tokens") * pl.col("priced_cost") // per_token
+    weight = pl.when(pl.col("by_tokens")).then(pl.col("tokens")).otherwise(pl.col("cost").fill_null(0) + guessed)
     rows = rows.with_columns(pl.when(pl.col("is_logged")).then(weight).otherwise(0).alias("weight"))
     rows = rows.with_columns(pl.col("weight").sum().over(key).alias("logged_weight"))
     witness = pl.when(pl.col("by_tokens")).then(pl.col("provider_tokens")).otherwise(pl.col("provider_cost")).fill_null(0)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.contracts.fields import conform, polars_schema
+from pipelines.contracts.fields import breaches, conform, polars_schema
 from pipelines.contracts.reference import RefModelPrices
 from pipelines.errors import NotFoundError, PriceBookError, UsageError
 from pipelines.settings import Settings
@@ -248,6 +248,16 @@ def _verdict(price: Decimal, units: int, unit: str, before: Decimal | None) -> t
 
 
 def _check_together(settings: Settings, added: pl.DataFrame) -> None:
+    broken = breaches(RefModelPrices, added)
+    if not broken.is_empty():
+        first = broken.row(0, named=True)
+        value = added.get_column(first["column"])[first["row"]]
+        raise PriceBookError(
+            f"{first['column']} = {str(value)!r} cannot stand in the price book",
+            where=f"price {added.get_column('price_id')[first['row']]}",
+            expected=first["rule"],
+            next_move=f"correct {first['column']}; nothing was written",
+        )
     rows = load_table(BY_ASSET["ref__model_prices"], settings).filter(pl.col("superseded_at").is_null())
     merged = pl.concat([rows, added.with_columns(pl.lit(True).alias("is_home")).select(rows.columns)])
     twice = merged.filter(pl.col("price_id").is_duplicated())

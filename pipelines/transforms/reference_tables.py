@@ -123,7 +123,13 @@ TABLES: tuple[Table, ...] = (
         is_dated=False,
         defaults={"account": _ANY, "currency": "USD"},
     ),
-    Table("deployments", contracts.RefDeployments, ("deployment",), defaults={"provider": "self_hosted"}),
+    Table(
+        "deployments",
+        contracts.RefDeployments,
+        ("deployment",),
+        defaults={"provider": "self_hosted"},
+        globs={"bill_match": "bill_match_regex"},
+    ),
     Table("gpu_rates", contracts.RefGpuRates, ("gpu_type", "purchase_type")),
     Table(
         "overheads",

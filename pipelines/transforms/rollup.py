@@ -15,14 +15,18 @@ import polars as pl
 from pipelines.contracts.fields import MOST_TOKENS, conform
 from pipelines.contracts.rollup import IntMeterRollup, IntUsageRollup
 from pipelines.errors import ContractError
+from pipelines.pieces import narrow
 from pipelines.quantities import INPUT_LEAF_COLUMNS, TOKEN_COLUMNS
 
+SELF_HOSTED = "self_hosted"
 FEW_VALUES = 50
 """A tag key with at most this many values a day is kept even when no rule reads it: it shows what a rule could catch."""
 
 _OWNER = ["source", "provider", "account", "model", "service_tier", "region", "feature_tag", "api_key_id", "user_group",
           "session_id", "tags", "status"]  # fmt: skip
 KEY = ["usage_date", "segment_start", *_OWNER]
+READ = ["usage_date", "started_at", *_OWNER, *TOKEN_COLUMNS, "requests", "reported_cost_usd"]
+"""Columns of core__usage that the roll-up reads."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,50 @@ class Grain:
 
 
 def roll_up_usage(usage: pl.DataFrame, grain: Grain) -> pl.DataFrame:
-    """int__usage_rollup of one day from its core__usage rows."""
+    """int__usage_rollup of one day from its core__usage rows (READ of their columns are enough)."""
     _refuse_overflow(usage)
-    prompt = pl.sum_horizontal(INPUT_LEAF_COLUMNS)
-    band = pl.lit(0, dtype=pl.Int64)
-    for threshold in sorted(grain.thresholds):
-        band = pl.when(prompt > threshold).then(pl.lit(threshold, dtype=pl.Int64)).otherwise(band)
-    keyed = _keyed(usage, grain).with_columns(
+    narrowed = narrow(usage.select(READ))
+    constants = narrowed.constants
+    counts = [name for name in (*TOKEN_COLUMNS, "requests") if name in narrowed.varying.columns]
+    band = _band(constants, [name for name in INPUT_LEAF_COLUMNS if name in counts], grain.thresholds)
+    is_reported = pl.col("reported_cost_usd").is_not_null()
+    keyed = _keyed(narrowed.frame(READ), grain).with_columns(
         band.alias("context_band_gt"),
-        pl.when(pl.col("reported_cost_usd").is_null()).then(pl.lit("book")).otherwise(pl.lit("reported")).alias("price_basis"),
+        pl.when(is_reported).then(pl.lit("reported")).otherwise(pl.lit("book")).alias("price_basis"),
     )
     key = [*KEY, "context_band_gt", "price_basis"]
-    summed = keyed.group_by(key).agg(
-        pl.col("requests").sum(),
-        *(pl.col(name).sum() for name in TOKEN_COLUMNS),
-        pl.col("reported_cost_usd").sum(),
-        pl.col("reported_cost_usd").is_not_null().any().alias("has_reported"),
+    # Grouping costs by the column: what is the same all day long is put back afterwards.
+    summed = (
+        narrow(keyed.select(*key, *counts, "reported_cost_usd"))
+        .grouped(
+            key,
+            [
+                pl.len().cast(pl.Int64).alias("rows"),
+                *(pl.col(name).sum() for name in counts),
+                pl.col("reported_cost_usd").sum(),
+                is_reported.any().alias("has_reported"),
+            ],
+        )
+        .with_columns(
+            *(
+                (pl.col("rows") * constants[name].item()).alias(name)
+                for name in (*TOKEN_COLUMNS, "requests")
+                if name not in counts
+            ),
+            pl.when("has_reported").then(pl.col("reported_cost_usd")).alias("reported_cost_usd"),
+        )
     )
-    reported = pl.when(pl.col("has_reported")).then(pl.col("reported_cost_usd"))
-    return conform(summed.with_columns(reported.alias("reported_cost_usd")), IntUsageRollup).sort(key, nulls_last=True)
+    return conform(summed, IntUsageRollup).sort(key, nulls_last=True)
+
+
+def _band(constants: pl.DataFrame, inputs: Sequence[str], thresholds: Sequence[int]) -> pl.Expr:
+    """The largest threshold that the whole prompt exceeds. `inputs` are the input columns that are not constant."""
+    same = sum(constants[name].item() for name in INPUT_LEAF_COLUMNS if name in constants.columns)
+    prompt = pl.sum_horizontal(*inputs, pl.lit(same, dtype=pl.Int64))
+    band = pl.lit(0, dtype=pl.Int64)
+    for threshold in sorted(thresholds):
+        band = pl.when(prompt > threshold).then(pl.lit(threshold, dtype=pl.Int64)).otherwise(band)
+    return band
 
 
 def roll_up_meters(meters: pl.DataFrame, grain: Grain) -> pl.DataFrame:
@@ -88,8 +117,12 @@ def _keyed(rows: pl.DataFrame, grain: Grain) -> pl.DataFrame:
 
 
 def _with_segments(rows: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
+    """Self-hosted rows are cut by hour, because the ledger that prices them is: every hour is a price edge of theirs."""
     start = pl.col("usage_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    whole = rows.with_columns(start.alias("segment_start"))
+    hour = pl.col("started_at").dt.truncate("1h")
+    is_own = pl.col("provider") == SELF_HOSTED
+    cut = pl.when(is_own).then(hour).otherwise(start) if rows.select(is_own.any()).item() else start
+    whole = rows.with_columns(cut.alias("segment_start"))
     if not len(edges):
         return whole
     pair = ["provider", "model"]
@@ -100,7 +133,7 @@ def _with_segments(rows: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
     placed = changing.sort("started_at").join_asof(
         edges.sort("edge"), left_on="started_at", right_on="edge", by=pair, strategy="backward", check_sortedness=False
     )
-    placed = placed.with_columns(pl.coalesce("edge", "segment_start").alias("segment_start")).select(whole.columns)
+    placed = placed.with_columns(pl.max_horizontal("edge", "segment_start").alias("segment_start")).select(whole.columns)
     return pl.concat([steady, placed])
 
 

@@ -16,6 +16,7 @@ with stored as (
         cost_per_mtok_usd,
         cost_per_mtok_output_usd
     from mart__feature_cost_daily
+    where charge_class is null
     union all
     select
         'mart__feature_cost_monthly' as mart,

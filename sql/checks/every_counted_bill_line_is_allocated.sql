@@ -1,7 +1,7 @@
 /* --- toml
 title = "Per provider and UTC day, billed cost of all features, unattributed and unlogged included, is the sum of the bill lines"
 severity = "fail"
-inputs = ["int__bill_lines", "mart__feature_cost_daily"]
+inputs = ["int__bill_lines", "int__feature_cost_daily"]
 --- */
 with billed as (
     select
@@ -17,7 +17,7 @@ allocated as (
         usage_date,
         provider,
         sum(billed_cost_usd) as billed_cost_usd
-    from mart__feature_cost_daily
+    from int__feature_cost_daily
     group by usage_date, provider
 )
 

@@ -1,7 +1,7 @@
 /* --- toml
-title = "Per UTC day, the daily cost mart holds every token and every request of the roll-up"
+title = "Per UTC day, the daily feature cost holds every token and every request of the roll-up"
 severity = "fail"
-inputs = ["int__usage_rollup", "mart__feature_cost_daily"]
+inputs = ["int__usage_rollup", "int__feature_cost_daily"]
 --- */
 with rolled_up as (
     select
@@ -22,7 +22,7 @@ mart as (
         usage_date,
         sum(total_tokens) as total_tokens,
         sum(requests) as requests
-    from mart__feature_cost_daily
+    from int__feature_cost_daily
     group by usage_date
 )
 

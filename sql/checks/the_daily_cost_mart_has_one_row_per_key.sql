@@ -1,5 +1,5 @@
 /* --- toml
-title = "The daily cost mart has one row per day, feature, team, cost center, provider, account, model and tier"
+title = "The daily cost mart has one row per day, feature, team, cost center, provider, account, model, tier and correction"
 severity = "fail"
 inputs = ["mart__feature_cost_daily"]
 --- */
@@ -12,8 +12,10 @@ select
     account,
     model,
     service_tier,
+    charge_class,
+    corrected_month,
     count(*) as copies
 from mart__feature_cost_daily
-group by usage_date, feature, team, cost_center, provider, account, model, service_tier
+group by usage_date, feature, team, cost_center, provider, account, model, service_tier, charge_class, corrected_month
 having count(*) > 1
 order by usage_date, feature, team, cost_center, provider, account, model, service_tier

@@ -2,11 +2,12 @@
 title = "Bill lines that count, in dollars, by kind of charge"
 grain = "One row per bill line of the source that counts for its provider, account and day"
 key = ["landed_file", "record_number"]
-inputs = ["core__billing", "core__fetched_buckets", "ref__sources", "ref__fx_rates", "ref__invoices", "int__model_names"]
+inputs = ["core__billing", "core__fetched_buckets", "ref__sources", "ref__fx_rates", "ref__invoices", "ref__deployments", "int__model_names"]
 rules = [
     "one bill source counts per provider, account and day, the one with the lowest precedence number; others are controls",
     "dollars are the amount in the bill's currency times the latest rate on or before the day; no rate: NULL",
     "an invoice in another currency has one rate, that of the day it was issued: cost at that rate is kept beside",
+    "rent of machines that deployments.csv describes (bill_match) belongs to the infrastructure ledger and is left out here",
     "kinds: token, non_token, credit, tax, commitment (purchases), adjustment",
 ]
 owner = "finops"
@@ -103,6 +104,23 @@ counted as (
         and standing.account = beaten.account
         and standing.usage_date = beaten.usage_date
     where beaten.source is null
+),
+
+machine_rent as (
+    select distinct
+        lines.landed_file,
+        lines.record_number
+    from core__billing as lines
+    inner join ref__deployments as deployments
+        on deployments.bill_match_regex is not null
+        and deployments.provider in ('self_hosted', lines.provider)
+        and (deployments.valid_from is null or cast(deployments.valid_from as date) <= lines.usage_date)
+        and (deployments.valid_to is null or cast(deployments.valid_to as date) > lines.usage_date)
+        and regexp_matches(
+            coalesce(lines.service_name, '') || ' ' || coalesce(lines.sku_id, '') || ' '
+            || coalesce(lines.resource_id, '') || ' ' || coalesce(lines.charge_description, ''),
+            deployments.bill_match_regex
+        )
 ),
 
 rate_days as (
@@ -229,4 +247,7 @@ left join int__model_names as names
     and lines.model = names.model
     and (names.valid_from is null or cast(names.valid_from as date) <= lines.usage_date)
     and (names.valid_to is null or cast(names.valid_to as date) > lines.usage_date)
+left join machine_rent
+    on lines.landed_file = machine_rent.landed_file and lines.record_number = machine_rent.record_number
+where machine_rent.landed_file is null
 order by lines.usage_date, lines.landed_file, lines.record_number

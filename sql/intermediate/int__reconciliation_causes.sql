@@ -7,6 +7,7 @@ rules = [
     "each bill line and each logged amount is consumed once, before any netting, so that causes sum to billed minus metered",
     "order: lines of other kinds; keys without a price; logged usage that nothing was billed for; price, unlogged and overlogged per key",
     "a price gap counts as one while billed is 0.5 to 1.25 times what it is compared with; outside, the difference is unexplained",
+    "a key that is billed 0 and has an effective cost was paid by a commitment: its difference is the commitment's, as purchases are",
     "without provider usage a bill above 1.02 times logged cost is unlogged, unless it is near 100 or 1,000 times as much",
     "an account is `*` where a side does not know accounts that day",
 ]
@@ -20,6 +21,7 @@ with keys as (
         key_account,
         max(billed_cost_usd) as billed_used_rate_usd,
         max(billed_cost_at_invoice_rate_usd) as billed_usd,
+        max(effective_cost_usd) as effective_usd,
         max(case when has_provider_usage then 1 else 0 end) as has_provider_usage,
         max(case when provider_tokens is not null and provider_cost_usd is null then 1 else 0 end) as provider_unpriced,
         max(provider_cost_usd) as provider_usd,
@@ -37,6 +39,7 @@ compared as (
         key_account,
         billed_used_rate_usd,
         billed_usd,
+        effective_usd,
         logged_usd,
         has_provider_usage,
         case when provider_unpriced = 1 or logged_unpriced = 1 then 1 else 0 end as is_unpriced,
@@ -60,6 +63,7 @@ judged as (
         provider_usd,
         case
             when is_unpriced = 1 then 'unpriced'
+            when billed_usd = 0 and effective_usd > 0 then 'committed'
             when
                 reference_usd > 0
                 and (
@@ -95,6 +99,16 @@ token_effects as (
         usage_date,
         provider,
         key_account,
+        'commitment' as cause,
+        key_id as evidence,
+        case when has_provider_usage = 1 then billed_usd - provider_usd else billed_usd - logged_usd end as amount_usd
+    from judged
+    where verdict = 'committed'
+    union all
+    select
+        usage_date,
+        provider,
+        key_account,
         case verdict when 'unit_suspect' then 'unexplained:unit_suspect' else 'unexplained:price_suspect' end as cause,
         key_id as evidence,
         billed_usd - provider_usd as amount_usd
@@ -109,7 +123,7 @@ token_effects as (
         key_id as evidence,
         greatest(provider_usd - logged_usd, 0) as amount_usd
     from judged
-    where has_provider_usage = 1 and verdict in ('with_usage', 'unit_suspect', 'price_suspect_with_usage')
+    where has_provider_usage = 1 and verdict in ('with_usage', 'unit_suspect', 'price_suspect_with_usage', 'committed')
     union all
     select
         usage_date,
@@ -119,7 +133,7 @@ token_effects as (
         key_id as evidence,
         least(provider_usd - logged_usd, 0) as amount_usd
     from judged
-    where has_provider_usage = 1 and verdict in ('with_usage', 'unit_suspect', 'price_suspect_with_usage')
+    where has_provider_usage = 1 and verdict in ('with_usage', 'unit_suspect', 'price_suspect_with_usage', 'committed')
     union all
     select
         usage_date,

@@ -1,18 +1,77 @@
 /* --- toml
 title = "What each feature cost per UTC day, and per million tokens"
-grain = "One row per UTC day, feature, team, cost center, provider, account, model and service tier"
-key = ["usage_date", "feature", "team", "cost_center", "provider", "account", "model", "service_tier"]
-inputs = ["int__usage_cost", "int__allocated_tokens", "int__allocated_shared", "int__bill_coverage", "int__bill_lines", "ref__clock"]
+grain = "One row per UTC day, feature, team, cost center, provider, account, model, service tier and correction"
+key = ["usage_date", "feature", "team", "cost_center", "provider", "account", "model", "service_tier", "charge_class", "corrected_month"]
+inputs = ["int__feature_cost_daily", "int__corrections", "core__closed_costs", "core__closed_months", "ref__clock"]
 rules = [
-    "list and contracted cost price the logged tokens; NULL where nothing of the row could be priced",
-    "billed cost is the row's share of the bill, NULL until a complete bill bucket covers its provider, account and day",
-    "effective cost is the share of the bill where one is complete, else contracted cost; tiers that a bill leaves out by rule keep contracted cost",
-    "cost_status: estimated without a complete bill, provisional while the provider may still restate it, else final",
-    "cost_per_mtok_usd is one stored sum times 10^6 over another, NULL at zero tokens; never average it",
+    "an open month is as int__feature_cost_daily computes it now, a closed month as it was frozen when it was closed",
+    "what has changed in a closed month since stands in rows of charge_class Correction on the first day of the first open month after it",
+    "frozen rows plus corrections are the closed month recomputed, for every count and every cost",
+    "list and contracted cost price the logged tokens; billed cost is the row's share of the bill; effective cost is that share where the bill is complete, else contracted cost",
+    "cost_per_mtok_usd is one stored sum times 10^6 over another, NULL at zero tokens and on corrections; never average it",
 ]
 owner = "finops"
 --- */
-with usage as (
+with open_days as (
+    select
+        computed.usage_date,
+        computed.feature,
+        computed.team,
+        computed.cost_center,
+        computed.provider,
+        computed.account,
+        computed.model,
+        computed.service_tier,
+        computed.requests,
+        computed.input_tokens,
+        computed.cached_input_tokens,
+        computed.cache_write_tokens,
+        computed.output_tokens,
+        computed.reasoning_tokens,
+        computed.total_tokens,
+        computed.unpriced_tokens,
+        computed.list_cost_usd,
+        computed.contracted_cost_usd,
+        computed.billed_cost_usd,
+        computed.effective_cost_usd,
+        computed.non_token_cost_usd,
+        computed.cost_status,
+        computed.cost_per_mtok_usd,
+        computed.cost_per_mtok_output_usd
+    from int__feature_cost_daily as computed
+    left join core__closed_months as closed on strftime(computed.usage_date, '%Y-%m') = closed.month
+    where closed.month is null
+),
+
+corrections as (
+    select
+        cast(changes.posting_month || '-01' as date) as usage_date,
+        changes.feature,
+        changes.team,
+        changes.cost_center,
+        changes.provider,
+        changes.account,
+        changes.model,
+        changes.service_tier,
+        changes.requests,
+        changes.input_tokens,
+        changes.cached_input_tokens,
+        changes.cache_write_tokens,
+        changes.output_tokens,
+        changes.reasoning_tokens,
+        changes.total_tokens,
+        changes.unpriced_tokens,
+        changes.list_cost_usd,
+        changes.contracted_cost_usd,
+        changes.billed_cost_usd,
+        changes.effective_cost_usd,
+        changes.non_token_cost_usd,
+        changes.month
+    from int__corrections as changes
+    inner join ref__clock as clock on changes.posting_month = clock.month
+),
+
+everything as (
     select
         usage_date,
         feature,
@@ -22,31 +81,55 @@ with usage as (
         account,
         model,
         service_tier,
-        component,
-        is_unpriced,
-        tokens,
         requests,
+        input_tokens,
+        cached_input_tokens,
+        cache_write_tokens,
+        output_tokens,
         reasoning_tokens,
-        meter_quantity,
+        total_tokens,
+        unpriced_tokens,
         list_cost_usd,
-        contracted_cost_usd
-    from int__usage_cost
-),
-
-shares as (
-    select
-        usage_date,
-        feature,
-        team,
-        cost_center,
-        provider,
-        account,
-        model,
-        service_tier,
+        contracted_cost_usd,
         billed_cost_usd,
         effective_cost_usd,
-        cast(0 as decimal(38, 12)) as non_token_cost_usd
-    from int__allocated_tokens
+        non_token_cost_usd,
+        cost_status,
+        cost_per_mtok_usd,
+        cost_per_mtok_output_usd,
+        cast(null as varchar) as charge_class,
+        cast(null as varchar) as corrected_month
+    from open_days
+    union all
+    select
+        frozen.usage_date,
+        frozen.feature,
+        frozen.team,
+        frozen.cost_center,
+        frozen.provider,
+        frozen.account,
+        frozen.model,
+        frozen.service_tier,
+        frozen.requests,
+        frozen.input_tokens,
+        frozen.cached_input_tokens,
+        frozen.cache_write_tokens,
+        frozen.output_tokens,
+        frozen.reasoning_tokens,
+        frozen.total_tokens,
+        frozen.unpriced_tokens,
+        frozen.list_cost_usd,
+        frozen.contracted_cost_usd,
+        frozen.billed_cost_usd,
+        frozen.effective_cost_usd,
+        frozen.non_token_cost_usd,
+        frozen.cost_status,
+        frozen.cost_per_mtok_usd,
+        frozen.cost_per_mtok_output_usd,
+        frozen.charge_class,
+        frozen.corrected_month
+    from core__closed_costs as frozen
+    inner join core__closed_months as closed on strftime(frozen.usage_date, '%Y-%m') = closed.month
     union all
     select
         usage_date,
@@ -57,201 +140,63 @@ shares as (
         account,
         model,
         service_tier,
+        requests,
+        input_tokens,
+        cached_input_tokens,
+        cache_write_tokens,
+        output_tokens,
+        reasoning_tokens,
+        total_tokens,
+        unpriced_tokens,
+        list_cost_usd,
+        contracted_cost_usd,
         billed_cost_usd,
         effective_cost_usd,
-        effective_cost_usd as non_token_cost_usd
-    from int__allocated_shared
-),
-
-accounts as (
-    select
-        usage_date,
-        provider,
-        account
-    from usage
-    union
-    select
-        usage_date,
-        provider,
-        account
-    from shares
-),
-
-covered as (
-    select distinct
-        accounts.usage_date,
-        accounts.provider,
-        accounts.account
-    from accounts
-    inner join int__bill_coverage as coverage
-        on accounts.usage_date = coverage.usage_date
-        and accounts.provider = coverage.provider
-        and (coverage.account = accounts.account or coverage.account = '*' or accounts.account in ('*', 'default'))
-),
-
-invoiced as (
-    select
-        provider,
-        cast(date_trunc('month', usage_date) as date) as month_start,
-        min(case when invoice_id is null then 0 else 1 end) as has_invoice
-    from int__bill_lines
-    group by provider, cast(date_trunc('month', usage_date) as date)
-),
-
-facts as (
-    select
-        usage.usage_date,
-        usage.feature,
-        usage.team,
-        usage.cost_center,
-        usage.provider,
-        usage.account,
-        usage.model,
-        usage.service_tier,
-        usage.requests,
-        case when usage.component in ('output', 'output_audio', 'output_image') then 0 else usage.tokens end as input_tokens,
-        case when usage.component in ('cache_read', 'cache_read_audio') then usage.tokens else 0 end as cached_input_tokens,
-        case
-            when usage.component in (
-                'cache_write_5m', 'cache_write_1h', 'cache_write_30m', 'cache_write_12h', 'cache_write_unknown'
-            ) then usage.tokens
-            else 0
-        end as cache_write_tokens,
-        case when usage.component in ('output', 'output_audio', 'output_image') then usage.tokens else 0 end as output_tokens,
-        usage.reasoning_tokens,
-        case when usage.is_unpriced then usage.tokens else 0 end as unpriced_tokens,
-        usage.list_cost_usd,
-        usage.contracted_cost_usd,
-        case when covered.provider is null then cast(null as decimal(38, 12)) else cast(0 as decimal(38, 12)) end as billed_cost_usd,
-        case
-            when usage.provider = 'self_hosted' then cast(null as decimal(38, 12))
-            when covered.provider is null then usage.contracted_cost_usd
-            when usage.provider = 'anthropic' and usage.service_tier = 'priority' then usage.contracted_cost_usd
-            else cast(0 as decimal(38, 12))
-        end as effective_cost_usd,
-        case
-            when usage.meter_quantity is null or covered.provider is not null then cast(0 as decimal(38, 12))
-            else usage.contracted_cost_usd
-        end as non_token_cost_usd,
-        case when covered.provider is null then 0 else 1 end as is_covered
-    from usage
-    left join covered
-        on usage.usage_date = covered.usage_date
-        and usage.provider = covered.provider
-        and usage.account = covered.account
-    union all
-    select
-        shares.usage_date,
-        shares.feature,
-        shares.team,
-        shares.cost_center,
-        shares.provider,
-        shares.account,
-        shares.model,
-        shares.service_tier,
-        0 as requests,
-        0 as input_tokens,
-        0 as cached_input_tokens,
-        0 as cache_write_tokens,
-        0 as output_tokens,
-        0 as reasoning_tokens,
-        0 as unpriced_tokens,
-        cast(null as decimal(38, 12)) as list_cost_usd,
-        cast(null as decimal(38, 12)) as contracted_cost_usd,
-        shares.billed_cost_usd,
-        case when covered.provider is null then cast(null as decimal(38, 12)) else shares.effective_cost_usd end as effective_cost_usd,
-        case when covered.provider is null then cast(0 as decimal(38, 12)) else shares.non_token_cost_usd end as non_token_cost_usd,
-        case when covered.provider is null then 0 else 1 end as is_covered
-    from shares
-    left join covered
-        on shares.usage_date = covered.usage_date
-        and shares.provider = covered.provider
-        and shares.account = covered.account
-),
-
-summed as (
-    select
-        usage_date,
-        feature,
-        team,
-        cost_center,
-        provider,
-        account,
-        model,
-        service_tier,
-        cast(sum(requests) as bigint) as requests,
-        cast(sum(input_tokens) as bigint) as input_tokens,
-        cast(sum(cached_input_tokens) as bigint) as cached_input_tokens,
-        cast(sum(cache_write_tokens) as bigint) as cache_write_tokens,
-        cast(sum(output_tokens) as bigint) as output_tokens,
-        cast(sum(reasoning_tokens) as bigint) as reasoning_tokens,
-        cast(sum(input_tokens) + sum(output_tokens) as bigint) as total_tokens,
-        cast(sum(unpriced_tokens) as bigint) as unpriced_tokens,
-        cast(sum(list_cost_usd) as decimal(38, 12)) as list_cost_usd,
-        cast(sum(contracted_cost_usd) as decimal(38, 12)) as contracted_cost_usd,
-        cast(sum(billed_cost_usd) as decimal(38, 12)) as billed_cost_usd,
-        cast(sum(effective_cost_usd) as decimal(38, 12)) as effective_cost_usd,
-        cast(sum(non_token_cost_usd) as decimal(38, 12)) as non_token_cost_usd,
-        min(is_covered) as is_covered
-    from facts
-    group by usage_date, feature, team, cost_center, provider, account, model, service_tier
+        non_token_cost_usd,
+        'provisional' as cost_status,
+        cast(null as decimal(38, 12)) as cost_per_mtok_usd,
+        cast(null as decimal(38, 12)) as cost_per_mtok_output_usd,
+        'Correction' as charge_class,
+        month as corrected_month
+    from corrections
 )
 
 select
-    summed.usage_date,
-    summed.feature,
-    summed.team,
-    summed.cost_center,
-    summed.provider,
-    summed.account,
-    summed.model,
-    summed.service_tier,
-    summed.requests,
-    summed.input_tokens,
-    summed.cached_input_tokens,
-    summed.cache_write_tokens,
-    summed.output_tokens,
-    summed.reasoning_tokens,
-    summed.total_tokens,
-    summed.unpriced_tokens,
-    summed.list_cost_usd,
-    summed.contracted_cost_usd,
-    summed.billed_cost_usd,
-    summed.effective_cost_usd,
-    summed.non_token_cost_usd,
-    case
-        when summed.is_covered = 0 then 'estimated'
-        when
-            summed.provider in ('google', 'gcp')
-            and summed.usage_date + interval 60 day > clock.today then 'provisional'
-        when
-            summed.provider in ('aws', 'aws_bedrock', 'azure', 'azure_openai')
-            and (
-                coalesce(invoiced.has_invoice, 0) = 0
-                or date_trunc('month', summed.usage_date) + interval 1 month + interval 5 day > clock.today
-            ) then 'provisional'
-        when
-            summed.provider not in ('google', 'gcp', 'aws', 'aws_bedrock', 'azure', 'azure_openai')
-            and summed.usage_date + interval 35 day > clock.today then 'provisional'
-        else 'final'
-    end as cost_status,
-    cast(
-        cast(summed.effective_cost_usd as double) * 1000000 / nullif(summed.total_tokens, 0) as decimal(38, 12)
-    ) as cost_per_mtok_usd,
-    cast(
-        cast(summed.effective_cost_usd as double) * 1000000 / nullif(summed.output_tokens, 0) as decimal(38, 12)
-    ) as cost_per_mtok_output_usd
-from summed
-cross join ref__clock as clock
-left join invoiced
-    on summed.provider = invoiced.provider
-    and cast(date_trunc('month', summed.usage_date) as date) = invoiced.month_start
+    usage_date,
+    feature,
+    team,
+    cost_center,
+    provider,
+    account,
+    model,
+    service_tier,
+    requests,
+    input_tokens,
+    cached_input_tokens,
+    cache_write_tokens,
+    output_tokens,
+    reasoning_tokens,
+    total_tokens,
+    unpriced_tokens,
+    list_cost_usd,
+    contracted_cost_usd,
+    billed_cost_usd,
+    effective_cost_usd,
+    non_token_cost_usd,
+    cost_status,
+    cost_per_mtok_usd,
+    cost_per_mtok_output_usd,
+    charge_class,
+    corrected_month
+from everything
 order by
-    summed.usage_date,
-    summed.feature,
-    summed.team,
-    summed.cost_center,
-    summed.provider,
-    summed.account,
-    summed.model,
-    summed.service_tier
+    usage_date,
+    feature,
+    team,
+    cost_center,
+    provider,
+    account,
+    model,
+    service_tier,
+    charge_class,
+    corrected_month

@@ -182,9 +182,16 @@ select
         when causes.has_price_suspect = 1
             then 'price_suspect: billed is outside 0.5 to 1.25 times the metered price; check the price book and contracts'
         when coalesce(causes.unpriced_usd, 0) <> 0 then 'billed tokens have no price: see mart__unpriced_usage, then prices add'
-        when coalesce(causes.overlogged_usd, 0) <> 0 then 'more was logged than the provider counted: look for a log landed twice'
-        when coalesce(causes.unlogged_usd, 0) <> 0 then 'the provider counted more than was logged: traffic bypasses the logs'
-        when coalesce(causes.not_billed_usd, 0) <> 0 then 'logged usage does not stand on a complete bill'
+        when coalesce(causes.overlogged_usd, 0) <> 0 then 'more was logged than the provider counted: look for a log landed twice, cached tokens or a batch counted twice'
+        when coalesce(causes.unlogged_usd, 0) <> 0 then 'the provider counted more than was logged: traffic bypasses the logs, or a day of logs is missing'
+        when coalesce(causes.price_gap_usd, 0) * 200 > abs(billed.billed_cost_usd)
+            then 'price_gap: billed above the contracted price; look for a stale price or a surcharge: prices show, prices add'
+        when - coalesce(causes.price_gap_usd, 0) * 200 > abs(billed.billed_cost_usd)
+            then 'price_gap: billed below the contracted price; a discount may be missing in contract_prices.csv'
+        when coalesce(causes.not_billed_usd, 0) <> 0
+            then 'logged usage does not stand on a complete bill: failed or blocked requests, or a line that is missing'
+        when coalesce(causes.excluded_from_cost_api_usd, 0) <> 0
+            then 'a tier that the cost API leaves out by rule keeps its contracted cost: it stands on the invoice'
     end as reason
 from pairs
 cross join ref__clock as clock

@@ -4,9 +4,10 @@ grain = "One row per provider, account and month"
 key = ["month", "provider", "account"]
 inputs = ["mart__reconciliation_daily", "ref__invoices", "ref__fx_rates"]
 rules = [
-    "each amount is the sum of the month's days; billed cost is the invoice's total where one is known, and what it differs by from its lines is rounding (within half a cent per day) or unexplained",
-    "an invoice for any account (`*`) stands on its own row when the days know accounts",
-    "unexplained above 0.5% of billed keeps the month provisional and open",
+    "each amount is the sum of the month's days; billed cost is the invoice's total (plus fx) where one is known, and what it differs by from its lines is rounding (within half a cent per day) or unexplained",
+    "an invoice for any account (`*`) ties out with the lines of all accounts of its provider; when the days know accounts, its row `*` bills what the invoice differs by",
+    "unexplained above 0.5% of billed or invoiced, whichever is more, keeps the month provisional and open",
+    "always recomputed, closed months too: what was frozen stands in mart__feature_cost_daily, what came later in its Correction rows",
     "implied_discount_percent: a steady price gap as a share of what was expected, a hint at a missing contract",
 ]
 owner = "finops"
@@ -86,6 +87,17 @@ invoiced as (
     group by invoices.provider, invoices.account, invoices.period
 ),
 
+providers as (
+    select
+        month,
+        provider,
+        sum(coalesce(billed_cost_usd, 0) - coalesce(fx_usd, 0)) as lines_usd,
+        sum(day_rows) as day_rows,
+        max(worst_status) as worst_status
+    from days
+    group by month, provider
+),
+
 present_months as (
     select distinct month
     from days
@@ -116,12 +128,38 @@ together as (
         days.timing_usd,
         days.fx_usd,
         days.unexplained_usd,
-        coalesce(days.worst_status, 3) as worst_status,
-        coalesce(days.day_rows, 0) as day_rows,
+        coalesce(days.worst_status, providers.worst_status, 3) as worst_status,
+        case
+            when invoiced.account = '*' then coalesce(providers.day_rows, 0) else coalesce(days.day_rows, 0)
+        end as day_rows,
         coalesce(
-            days.unit_reason, days.price_reason, days.estimated_reason
+            days.unit_reason,
+            days.price_reason,
+            days.estimated_reason,
+            case
+                when days.unpriced_usd <> 0
+                    then 'billed tokens have no price: see mart__unpriced_usage, then prices add'
+                when
+                    days.unlogged_usd > 0 and days.overlogged_usd < 0
+                    and abs(days.unlogged_usd + days.overlogged_usd) * 50 <= days.unlogged_usd
+                    then 'zone_suspect: what is missing on some days is too much on others; check the time zone of the logs'
+                when days.overlogged_usd < 0
+                    then 'more was logged than the provider counted: look for a log landed twice, cached tokens or a batch counted twice'
+                when days.unlogged_usd > 0
+                    then 'the provider counted more than was logged: traffic bypasses the logs, or a day of logs is missing'
+                when days.price_gap_usd * 200 > abs(days.billed_cost_usd)
+                    then 'price_gap: billed above the contracted price; look for a stale price or a surcharge: prices show, prices add'
+                when - days.price_gap_usd * 200 > abs(days.billed_cost_usd)
+                    then 'price_gap: billed below the contracted price; a discount may be missing in contract_prices.csv'
+                when days.not_billed_usd <> 0
+                    then 'logged usage does not stand on a complete bill: failed or blocked requests, or a line that is missing'
+            end
         ) as reason,
-        invoiced.invoice_total_usd - coalesce(days.billed_cost_usd, 0) as invoice_gap_usd
+        invoiced.invoice_total_usd
+        - case
+            when invoiced.account = '*' then coalesce(providers.lines_usd, 0)
+            else coalesce(days.billed_cost_usd - days.fx_usd, 0)
+        end as invoice_gap_usd
     from days
     full outer join (
         select invoiced.*
@@ -129,6 +167,8 @@ together as (
         inner join present_months on invoiced.month = present_months.month
     ) as invoiced
         on days.month = invoiced.month and days.provider = invoiced.provider and days.account = invoiced.account
+    left join providers
+        on invoiced.month = providers.month and invoiced.provider = providers.provider
 ),
 
 tied as (
@@ -145,7 +185,10 @@ tied as (
             when invoice_gap_usd * 200 <= day_rows and invoice_gap_usd * 200 >= - day_rows then cast(0 as decimal(38, 12))
             else invoice_gap_usd
         end as all_unexplained_usd,
-        coalesce(invoice_total_usd, lines_usd) as charged_usd
+        case
+            when invoice_gap_usd is null then lines_usd
+            else coalesce(lines_usd, 0) + invoice_gap_usd
+        end as charged_usd
     from together
 )
 
@@ -189,12 +232,12 @@ select
     ) as implied_discount_percent,
     case
         when worst_status = 3 then 'estimated'
-        when abs(all_unexplained_usd) * 200 > abs(charged_usd) then 'provisional'
+        when abs(all_unexplained_usd) * 200 > greatest(abs(charged_usd), abs(coalesce(invoice_total_usd, 0))) then 'provisional'
         when worst_status = 2 then 'provisional'
         else 'final'
     end as status,
     case
-        when abs(all_unexplained_usd) * 200 > abs(charged_usd)
+        when abs(all_unexplained_usd) * 200 > greatest(abs(charged_usd), abs(coalesce(invoice_total_usd, 0)))
             then coalesce(reason, 'the invoice differs from its lines: a line is missing or was billed elsewhere')
             || ' (unexplained is above 0.5% of billed: the month cannot be closed)'
         else reason

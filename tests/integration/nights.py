@@ -12,7 +12,8 @@ import duckdb
 
 from pipelines import build, core, intake, rollup_days
 from pipelines.lake import Lake
-from pipelines.publish.snapshot import Published, publish
+from pipelines.publication import publish_marts
+from pipelines.publish.snapshot import Published
 from pipelines.settings import Settings
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -45,13 +46,18 @@ def refer(home: Path, table: str, text: str) -> None:
 
 def night(settings: Settings, rebuild: Iterable[str] = ()) -> Published:
     """Ingest, merge, roll up, price, match, build the marts, publish."""
+    built(settings, rebuild)
+    return publish_marts(settings, facts={"clock": settings.now().isoformat()})
+
+
+def built(settings: Settings, rebuild: Iterable[str] = ()) -> None:
+    """A night without its publish."""
     intake.ingest(settings)
     core.merge_core(settings, rebuild)
     build.refresh_reference(settings)
     rollup_days.roll_up_days(settings)
     for table in build.build_order():
         build.refresh_table(settings, table)
-    return publish(settings, mart_files(settings), {"clock": settings.now().isoformat()})
 
 
 def mart_files(settings: Settings) -> dict[str, list[Path]]:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts.fields import polars_schema
-from pipelines.contracts.intermediate import IntSharedClaims, IntTokenClaims
+from pipelines.contracts.matched import IntSharedClaims, IntTokenClaims
 from pipelines.errors import ContractError
 from pipelines.quantities import largest_remainder
 from pipelines.transforms.allocation import share_out

@@ -1,4 +1,5 @@
-"""Reading one file of telemetry or cost allocations in tests, with the accounting law and the contract checked every time.
+"""Reading one file of telemetry or cost allocations in tests, with the accounting law and the contract checked every
+time.
 
 What lives here: `read_machines`. What does not: any expected value.
 """

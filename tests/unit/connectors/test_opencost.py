@@ -29,7 +29,7 @@ def read(tmp_path: Path, *sets: Any, account: str = "default", text: str | None 
 
 def dollars(found: MachineReading) -> dict[tuple[str, str], Decimal]:
     return {
-        (row["deployment"], row["measure"].removeprefix("opencost_").removesuffix("_usd")): row["quantity"]
+        (row["deployment"], row["measure"].removeprefix("opencost_").removesuffix("_usd")): row["measured_quantity"]
         for row in found.rows.iter_rows(named=True)
     }
 
@@ -64,7 +64,7 @@ def test_the_folder_names_the_deployment_but_idle_stays_nobodys(tmp_path: Path) 
 def test_sets_may_come_newest_first_and_hold_nothing(tmp_path: Path) -> None:
     later = {"chat": {"start": "2026-11-02T00:00:00Z", "end": "2026-11-03T00:00:00Z", "totalCost": 2}}
     found = read(tmp_path, later, None, allocation(totalCost=1))
-    assert found.rows.filter(found.rows["measure"] == "opencost_hardware_usd")["quantity"].to_list() == [2, 1]
+    assert found.rows.filter(found.rows["measure"] == "opencost_hardware_usd")["measured_quantity"].to_list() == [2, 1]
 
 
 @pytest.mark.parametrize(

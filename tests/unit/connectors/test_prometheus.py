@@ -33,7 +33,7 @@ def read(tmp_path: Path, *documents: Any, account: str = "chat") -> MachineReadi
 
 def test_a_counter_becomes_one_row_per_sample(tmp_path: Path) -> None:
     found = read(tmp_path, answer(series("vllm:prompt_tokens_total", (T0, "10"), (T0 + 15.5, "1.25e+03"), engine="0")))
-    assert found.rows.select("deployment", "measure", "quantity").rows() == [
+    assert found.rows.select("deployment", "measure", "measured_quantity").rows() == [
         ("chat", "input_tokens", Decimal(10)),
         ("chat", "input_tokens", Decimal(1250)),
     ]
@@ -62,7 +62,7 @@ def test_values_that_are_no_measurement_are_refused_one_by_one(tmp_path: Path) -
         (4, "blank_value"),
         (5, "bad_value"),
     ]
-    assert found.rows["quantity"].to_list() == [Decimal("412.5")]
+    assert found.rows["measured_quantity"].to_list() == [Decimal("412.5")]
 
 
 def test_a_sample_that_is_no_pair_is_refused(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_the_sum_row_of_sglang_is_not_added(tmp_path: Path) -> None:
         tmp_path,
         answer(*(series(name, (T0, "7"), cache_source=source) for source in ("device", "host", "total"))),
     )
-    assert found.rows["quantity"].to_list() == [Decimal(7), Decimal(7)]
+    assert found.rows["measured_quantity"].to_list() == [Decimal(7), Decimal(7)]
     assert found.rows["series"].n_unique() == 2
     assert found.not_usage == 1
 
@@ -118,6 +118,12 @@ def test_two_servers_of_one_prometheus_pair_are_one_series(tmp_path: Path) -> No
         answer(series(name, (T0, "1"), pod="q")),
     )
     assert found.rows["series"].n_unique() == 2
+
+
+def test_a_deprecated_name_beside_its_successor_is_one_series(tmp_path: Path) -> None:
+    names = ("vllm:gpu_prefix_cache_hits_total", "vllm:prefix_cache_hits_total")
+    found = read(tmp_path, answer(*(series(name, (T0, "7"), engine="0") for name in names)))
+    assert found.rows["series"].n_unique() == 1
 
 
 def test_an_expression_has_no_name_and_is_refused(tmp_path: Path) -> None:

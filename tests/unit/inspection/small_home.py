@@ -22,7 +22,8 @@ from pipelines.settings import Settings
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 _NOVEMBER_1 = 1_793_491_200
-_PRICES = """provider,model,component,price_usd,per_units,unit,valid_from,valid_from_basis,recorded_at,layer,source,price_id
+_PRICES = """provider,model,component,price_usd,per_units,unit,valid_from,valid_from_basis,recorded_at,layer,source,\
+price_id
 openai,house-model,input_uncached,2,1000000,tokens,2026-01-01,documented,2026-01-01,curated,price sheet,house-in
 openai,house-model,cache_read,1,1000000,tokens,2026-01-01,documented,2026-01-01,curated,price sheet,house-cached
 openai,house-model,output,8,1000000,tokens,2026-01-01,documented,2026-01-01,curated,price sheet,house-out
@@ -31,7 +32,11 @@ openai,house-model,output,8,1000000,tokens,2026-01-01,documented,2026-01-01,cura
 
 def call(request_id: str, when: str, prompt: int, completion: int, cached: int = 0, **more: str) -> str:
     """One line of a response log."""
-    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": {"cached_tokens": cached}}
+    usage = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
     record = {"timestamp": when, "provider": "openai", "model": "house-model", "request_id": request_id, "usage": usage}
     return json.dumps(record | more) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -36,7 +37,11 @@ def test_tokens_times_price_is_the_contracted_cost_with_the_price_named(built_ho
     assert (cached.tokens, cached.contracted_unit_price_usd, cached.contracted_cost_usd) == (
         8000, Decimal("0.000001"), Decimal("0.008"),
     )  # fmt: skip
-    assert (cached.price_id, cached.price_source, cached.valid_from_basis) == ("house-cached", "price sheet", "documented")
+    assert (cached.price_id, cached.price_source, cached.valid_from_basis) == (
+        "house-cached",
+        "price sheet",
+        "documented",
+    )
     assert cached.valid_from is not None
     assert cached.valid_from.date() == date(2026, 1, 1)
 
@@ -101,9 +106,9 @@ def test_what_is_not_there_is_answered_with_what_is_near(
     assert expected in caught.value.expected
 
 
-def test_a_page_that_does_not_add_up_says_so(tmp_path: object) -> None:
+def test_a_page_that_does_not_add_up_says_so(tmp_path: Path) -> None:
     """A share is changed behind the pipeline's back: the parts no longer sum to the mart, nor the key to its bill."""
-    settings = settings_of(tmp_path / "home")  # type: ignore[operator]
+    settings = settings_of(tmp_path / "home")
     land(settings)
     take_in(settings)
     build_all(settings)
@@ -114,5 +119,20 @@ def test_a_page_that_does_not_add_up_says_so(tmp_path: object) -> None:
     )
     changed.cast({"effective_cost_usd": pl.Decimal(38, 12)}).write_parquet(path)
     complaints = explain(settings, "chat", DAY).complaints
-    assert any("parts sum to 0.002800000001, the mart says 0.002800000000" in text for text in complaints)
+    assert any("parts sum to 0.002800000001, its cost is 0.002800000000" in text for text in complaints)
     assert any("shares of effective_cost_usd sum to 0.020000000001" in text for text in complaints)
+
+
+def test_a_closed_month_is_explained_as_computed_now_and_the_frozen_cost_is_told(tmp_path: Path) -> None:
+    """The mart's row of chat was frozen at 0.002; computed now it is 0.0028. The page adds up and names both."""
+    settings = settings_of(tmp_path / "home")
+    land(settings)
+    take_in(settings)
+    build_all(settings)
+    path = Lake(settings.lake).path("mart__feature_cost_daily", "2026-11")
+    frozen = pl.when(pl.col("feature") == "chat").then(pl.lit(Decimal("0.002"))).otherwise("effective_cost_usd")
+    mart = pl.read_parquet(path)
+    mart.with_columns(frozen.cast(pl.Decimal(38, 12)).alias("effective_cost_usd")).write_parquet(path)
+    page = explain(settings, "chat", DAY)
+    assert (page.effective_cost_usd, page.complaints) == (Decimal("0.0028"), ())
+    assert [note.split(":")[0] for note in page.notes] == ["the mart shows $0.002000000000"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.connectors.base import Batch
 from pipelines.connectors.response_log import CONNECTOR
 from pipelines.errors import FileRejectedError, NotFoundError, UsageError
-from pipelines.intake import Batch
 from pipelines.lake import Lake
 from pipelines.landing import Ledger
 from pipelines.quarantine import list_quarantine, replay, show_quarantine
@@ -72,7 +72,9 @@ def test_an_unknown_source_is_refused(built_home: Settings) -> None:
 def test_a_replay_that_changes_nothing_releases_nothing_and_loses_nothing(tmp_path: Path) -> None:
     settings = home_with(tmp_path, a=call("r1", "2026-11-01T12:00:00Z", 1, 1) + "no JSON\n")
     report = replay(settings)
-    assert [(file.relative_path, file.before, file.after, file.released) for file in report.files] == [("a.jsonl", 1, 1, 0)]
+    assert [(file.relative_path, file.before, file.after, file.released) for file in report.files] == [
+        ("a.jsonl", 1, 1, 0)
+    ]
     assert report.days == ["2026-11-01"]
     assert requests_in_core(settings) == ["r1"]
     (row,) = Ledger(Lake(settings.lake)).frame().to_dicts()
@@ -80,7 +82,7 @@ def test_a_replay_that_changes_nothing_releases_nothing_and_loses_nothing(tmp_pa
 
 
 def test_a_conflict_is_released_when_the_other_file_is_replaced(tmp_path: Path) -> None:
-    """a and b tell r1 differently: b's telling is quarantined. a is replaced by a file without r1, then b is replayed."""
+    """a and b tell r1 differently, one is quarantined. The other is replaced by a file without r1, then a replay."""
     first = call("r1", "2026-11-01T12:00:00Z", 1, 1)
     settings = home_with(tmp_path, a=first, b=call("r1", "2026-11-01T12:00:00Z", 1, 2))
     held = list_quarantine(settings)["relative_path"].to_list()
@@ -115,7 +117,9 @@ def test_a_reader_that_learned_to_read_a_file_releases_its_records(
 
 def test_raw_files_that_are_gone_or_changed_are_named_and_left_alone(tmp_path: Path) -> None:
     good = call("r1", "2026-11-01T12:00:00Z", 1, 1)
-    settings = home_with(tmp_path, gone=good + "no JSON\n", other=call("r2", "2026-11-01T12:00:00Z", 1, 1) + "no JSON\n")
+    settings = home_with(
+        tmp_path, gone=good + "no JSON\n", other=call("r2", "2026-11-01T12:00:00Z", 1, 1) + "no JSON\n"
+    )
     (settings.landing / "response_log" / "gone.jsonl").unlink()
     (settings.landing / "response_log" / "other.jsonl").write_text(good + good)
     report = replay(settings)

@@ -1,7 +1,7 @@
 """Every published figure of the economics cases, recomputed by the product's own equations.
 
-Expected values come from the case file, each with its source. A case whose status is not `verified` says there why; those are
-tested below by name for what they do say, never bent to fit.
+Expected values come from the case file, each with its source. A case whose status is not `verified` says there why;
+those are tested below by name for what they do say, never bent to fit.
 """
 
 from __future__ import annotations
@@ -206,7 +206,9 @@ def test_the_published_h200_figure_is_not_forced(cases: dict[str, dict[str, Any]
     inputs, expected = case["inputs"], case["expected"]
     recomputed = eq.cost_per_mtok(d(inputs["usd_gpu_hr"]), d(inputs["tok_s_gpu"]))
     implied = eq.tokens_per_second_at(d(inputs["usd_gpu_hr"]), d(expected["usd_per_mtok_published"]))
-    assert rounded(recomputed, "0.01") == d(expected["usd_per_mtok_recomputed"]) != d(expected["usd_per_mtok_published"])
+    assert (
+        rounded(recomputed, "0.01") == d(expected["usd_per_mtok_recomputed"]) != d(expected["usd_per_mtok_published"])
+    )
     assert rounded(implied, "0.01") == Decimal("93.25")
 
 
@@ -230,7 +232,8 @@ def test_the_annuity_identity(cases: dict[str, dict[str, Any]]) -> None:
 
 
 def test_the_illustrative_fleet_meets_the_often_quoted_bands(cases: dict[str, dict[str, Any]]) -> None:
-    """Illustrative: parameters chosen to meet four quoted bands. They are reference lines and stand nowhere in the product."""
+    """Illustrative: parameters chosen to meet four quoted bands. They are reference lines and stand nowhere in the
+    product."""
     i, e = cases["seed-breakeven-fit"]["inputs"], cases["seed-breakeven-fit"]["expected"]
     fixed, own, api = d(i["F"]), d(i["v"]), d(i["p"])
     assert break_even_mtok(fixed, api, own) == d(e["V_star_bn"]) * 1000

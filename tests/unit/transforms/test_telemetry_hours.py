@@ -1,6 +1,7 @@
 """From samples to hours: resets, gaps, files that continue or overlap each other, windows of dollars.
 
-Expected values are worked by hand in the comments; the property test holds the hours against a walk over the samples in Python.
+Expected values are worked by hand in the comments; the property test holds the hours against a walk over the samples in
+Python.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ SCHEMA = {**polars_schema(CoreInfrastructureSamples), "newness": pl.Int64()}
 FILES = ("a" * 16, "b" * 16)
 
 
-def sample(at: float, value: object, *, measure: str = "output_tokens", file: int = 0, name: str = "s", until: float | None = None) -> dict[str, object]:
+def sample(
+    at: float,
+    value: object,
+    *,
+    measure: str = "output_tokens",
+    file: int = 0,
+    name: str = "s",
+    until: float | None = None,
+) -> dict[str, object]:
     """One sample `at` seconds after midnight; with `until` a window of dollars."""
     moment = MIDNIGHT + timedelta(seconds=at)
     return {
@@ -37,7 +46,7 @@ def sample(at: float, value: object, *, measure: str = "output_tokens", file: in
         "deployment": "chat",
         "measure": measure,
         "series": name,
-        "quantity": Decimal(str(value)),
+        "measured_quantity": Decimal(str(value)),
         "longest_gap_seconds": 300,
         "is_partial": False,
         "newness": file,
@@ -52,7 +61,9 @@ def hourly(samples: Iterable[dict[str, object]], day: date = DAY) -> HourlyTelem
 
 
 def quantities(told: HourlyTelemetry) -> dict[tuple[int, str], Decimal]:
-    return {(row["hour_start"].hour, row["measure"]): row["quantity"] for row in told.hours.iter_rows(named=True)}
+    return {
+        (row["hour_start"].hour, row["measure"]): row["measured_quantity"] for row in told.hours.iter_rows(named=True)
+    }
 
 
 def fates(told: HourlyTelemetry) -> dict[int, str]:

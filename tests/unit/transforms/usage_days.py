@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from pipelines.connectors.base import MergeRule
-from pipelines.day_merge import ROWS_SCHEMA
 from pipelines.quantities import METERS, TOKEN_COLUMNS
+from pipelines.transforms.canonical_rows import ROWS_SCHEMA
 
 MIDNIGHT = datetime(2026, 6, 2, tzinfo=UTC)
 RULES: Mapping[str, MergeRule] = {

@@ -1,0 +1,254 @@
+"""One UTC day of requests: everything known of it, decided anew, and the partitions that come out.
+
+What lives here: putting held, staged and moved rows of a day together and deciding them. What does not: which days are
+merged and when (core_days.py), which row wins (transforms/deduplication.py), files on disk (lake.py).
+Rows that lost are kept whole beside the day (core__usage_lost): when a better telling comes, or the winner's file goes, the
+day is decided again from the same set of rows. So merging new rows gives what a rebuild from the raw files would give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from pipelines.connectors.base import MergeRule
+from pipelines.contracts.fields import conform, empty, polars_schema
+from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
+from pipelines.lake import Lake
+from pipelines.pieces import EAGER_ROWS, Piece, narrow
+from pipelines.quantities import METERS
+from pipelines.transforms.canonical_rows import ROWS_SCHEMA
+from pipelines.transforms.deduplication import FATE_SCHEMA, KEY, decide, doubtful_hashes, id_hashes
+
+LOST = "core__usage_lost"
+IDS = "core__usage_ids"
+PROVENANCE = ["landed_file", "record_number", "part"]
+_FATES = ("accepted", "duplicate", "superseded", "conflict")
+
+
+@dataclass
+class KnownRows:
+    """What is known of a day: `pieces` of one file each, `loose` rows (lost before, or moved here), `meters` of the pieces."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    loose: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ROWS_SCHEMA))
+    meters: pl.DataFrame = field(default_factory=lambda: empty(CoreMeters))
+
+    def without(self, source: str, keys: pl.DataFrame) -> KnownRows:
+        """The same without the calls `keys` (KEY) of a source: they moved to another day."""
+
+        def left(rows: pl.DataFrame) -> pl.DataFrame:
+            moved = rows.filter(pl.col("source") == source).join(keys, on=KEY, how="semi")
+            return rows.join(moved, on=PROVENANCE, how="anti", maintain_order="left")
+
+        pieces = [narrow(left(piece.frame(list(polars_schema(CoreUsage))))) for piece in self.pieces]
+        return KnownRows(pieces, left(self.loose), left(self.meters))
+
+
+@dataclass(frozen=True)
+class DecidedDay:
+    """A day as it will be written: `pieces` are the accepted rows in the order of file and record, `lost` the others."""
+
+    day: str
+    pieces: list[Piece]
+    lost: pl.DataFrame
+    meters: pl.DataFrame
+    ids: pl.Series
+
+    def rows_with(self, hashes: pl.Series) -> pl.DataFrame:
+        """All rows, accepted or lost, whose id hash is one of `hashes`."""
+        wanted = hashes.implode()
+        mine = [piece.only(id_hashes(piece.varying).is_in(wanted)) for piece in self.pieces]
+        lost = self.lost.filter(id_hashes(self.lost).is_in(wanted)).select(list(ROWS_SCHEMA))
+        return pl.concat([lost, *(as_rows(piece) for piece in mine if len(piece))])
+
+    def counts(self) -> list[tuple[str, int, int, int, int]]:
+        """(landed_file, accepted, duplicate, superseded, quarantined): records by what became of them."""
+        told = [self.lost.select("landed_file", "part", "fate")]
+        whole: dict[str, int] = {}
+        for piece in self.pieces:
+            same = piece.constants.to_dicts()[0] if piece.constants.width else {}
+            if len(piece) and same.get("part") == 0 and "landed_file" in same:
+                whole[same["landed_file"]] = whole.get(same["landed_file"], 0) + len(piece)
+            elif len(piece):
+                told.append(piece.frame(["landed_file", "part"]).with_columns(pl.lit("accepted").alias("fate")))
+        first_parts = pl.concat(told).filter(pl.col("part") == 0)
+        counts = first_parts.group_by("landed_file").agg((pl.col("fate") == fate).sum().alias(fate) for fate in _FATES)
+        numbers = {file: list(rest) for file, *rest in counts.iter_rows()}
+        for file, rows in whole.items():
+            numbers.setdefault(file, [0, 0, 0, 0])[0] += rows
+        return [(file, *(int(number) for number in numbers[file])) for file in sorted(numbers)]  # type: ignore[misc]
+
+
+def as_rows(piece: Piece) -> pl.DataFrame:
+    """A piece's rows with the columns of ROWS_SCHEMA; meters that it does not have are NULL."""
+    absent = [name for name in METERS if name not in piece.columns]
+    present = [name for name in ROWS_SCHEMA if name not in absent]
+    nulls = [pl.lit(None, dtype=ROWS_SCHEMA[name]).alias(name) for name in absent]
+    return piece.frame(present).with_columns(nulls).select(list(ROWS_SCHEMA))
+
+
+def held_rows(lake: Lake, day: str, stays: pl.Expr) -> KnownRows:
+    """What the lake holds of a day, as far as `stays` (over `landed_file`, `source`, `provider`, `request_id`) is true."""
+    path = lake.path("core__usage", day)
+    if not path.exists():
+        return KnownRows()
+    pieces: list[Piece] = []
+    scan = pl.scan_parquet(path)
+    rows = scan.select(pl.len()).collect().item()
+    for offset in range(0, rows, EAGER_ROWS // 4):
+        chunk = scan.slice(offset, EAGER_ROWS // 4).collect()
+        for run in _runs(chunk.filter(stays)):
+            pieces.append(narrow(run))
+    lost, meters = lake.read(LOST, day), lake.read("core__meters", day)
+    known = KnownRows(pieces)
+    if lost is not None:
+        known.loose = lost.filter(stays).select(list(ROWS_SCHEMA))
+    if meters is not None and len(meters):
+        known.meters = meters.filter(stays)
+    return known
+
+
+def _runs(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Cut where the file changes; rows stand file by file."""
+    if not len(rows):
+        return []
+    lengths = rows["landed_file"].rle().struct.field("len").to_list()
+    cuts, at = [], 0
+    for length in lengths:
+        cuts.append(rows.slice(at, length))
+        at += length
+    return cuts
+
+
+def decide_day(
+    day: str,
+    known: KnownRows,
+    rules: Mapping[str, MergeRule],
+    precedence: Mapping[str, int],
+    ids_before: pl.Series | None,
+    rows_before: Callable[[pl.Series], pl.DataFrame],
+) -> DecidedDay:
+    """Decide every row of one day.
+
+    ids_before: id hashes of all rows of the day before; rows_before gives the rows behind some of them. Rows whose id
+    stands once are accepted without being looked at again.
+    """
+    pieces = sorted((piece for piece in known.pieces if len(piece)), key=_place)
+    loose = known.loose.unique(PROVENANCE, maintain_order=True) if len(known.loose) else known.loose
+    hashes = [id_hashes(piece.varying) for piece in pieces]
+    loose_hashes = id_hashes(loose)
+    ids = pl.concat([*hashes, loose_hashes])
+    doubtful = doubtful_hashes(ids, ids_before)
+    if not len(doubtful):
+        told = DecidedDay(day, pieces, _no_lost(), known.meters, ids.sort())
+        return _finished(told, loose)
+    wanted = doubtful.implode()
+    masks = [series.is_in(wanted) for series in hashes]
+    candidates = [
+        _with_meters(as_rows(piece.only(mask)), known.meters).with_columns(
+            pl.lit(number, dtype=pl.Int32).alias("_piece"), mask.arg_true().cast(pl.Int64).alias("_at")
+        )
+        for number, (piece, mask) in enumerate(zip(pieces, masks, strict=True))
+        if mask.any()
+    ]
+    is_doubtful = loose_hashes.is_in(wanted)
+    candidates.append(
+        loose.filter(is_doubtful).with_columns(pl.lit(-1, dtype=pl.Int32).alias("_piece"), pl.lit(-1, dtype=pl.Int64).alias("_at"))
+    )
+    pool = pl.concat(candidates).with_columns(pl.col("started_at").alias("_started_at"))
+    decided = decide(pool, rules, precedence, rows_before(doubtful) if ids_before is not None else None)
+    lost = decided.filter(pl.col("fate") != "accepted")
+    changed = decided.filter(
+        (pl.col("fate") == "accepted") & ((pl.col("_piece") < 0) | (pl.col("started_at") != pl.col("_started_at")))
+    )
+    leaving = pl.concat([lost, changed]).filter(pl.col("_piece") >= 0)
+    staying = [_without(piece, leaving.filter(pl.col("_piece") == number)) for number, piece in enumerate(pieces)]
+    back = pl.concat([loose.filter(~is_doubtful), changed.select(list(ROWS_SCHEMA))])
+    told = DecidedDay(
+        day,
+        staying,
+        lost.with_columns(pl.col("_started_at").alias("started_at")).select(*ROWS_SCHEMA, *FATE_SCHEMA),
+        known.meters.join(leaving, on=PROVENANCE, how="anti"),
+        ids.sort(),
+    )
+    return _finished(told, back)
+
+
+def _finished(told: DecidedDay, back: pl.DataFrame) -> DecidedDay:
+    """With the rows that come back in their places, and the meters of all rows that were not in the lake's own meters."""
+    fresh = [piece for piece in told.pieces if len(piece) and _brings_meters(piece)]
+    meters = [told.meters, *(_long_meters(as_rows(piece)) for piece in fresh), _long_meters(back)]
+    pieces = told.pieces
+    if len(back):
+        rows = pl.concat([*(as_rows(piece) for piece in pieces if len(piece)), back])
+        pieces = [narrow(rows.sort(*PROVENANCE))]
+    return DecidedDay(told.day, pieces, told.lost, pl.concat(meters).sort(*PROVENANCE, "meter"), told.ids)
+
+
+def _brings_meters(piece: Piece) -> bool:
+    return any(
+        name in piece.varying.columns or (name in piece.constants.columns and piece.constants[name].null_count() == 0)
+        for name in METERS
+    )
+
+
+def _place(piece: Piece) -> tuple[str, int]:
+    first = piece.frame(["landed_file", "record_number"]).row(0) if "landed_file" in piece.varying.columns else None
+    return first or (piece.constants["landed_file"].item(), piece.varying["record_number"][0])
+
+
+def _without(piece: Piece, leaving: pl.DataFrame) -> Piece:
+    if not len(leaving):
+        return piece
+    at = pl.int_range(len(piece), dtype=pl.Int64, eager=True)
+    return piece.only(~at.is_in(leaving["_at"].implode()))
+
+
+def _no_lost() -> pl.DataFrame:
+    return pl.DataFrame(schema={**ROWS_SCHEMA, **FATE_SCHEMA})
+
+
+def _with_meters(rows: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the lake get their meters back; rows that bring their own keep them."""
+    if not len(meters):
+        return rows
+    wide = rows
+    for meter in METERS:
+        mine = meters.filter(pl.col("meter") == meter).select(*PROVENANCE, pl.col("quantity").alias("_held"))
+        if len(mine):
+            wide = wide.join(mine, on=PROVENANCE, how="left", maintain_order="left")
+            wide = wide.with_columns(pl.coalesce(meter, "_held").alias(meter)).drop("_held")
+    return wide
+
+
+def _long_meters(rows: pl.DataFrame) -> pl.DataFrame:
+    frames = [
+        conform(
+            rows.filter(pl.col(meter) > 0).with_columns(pl.lit(meter).alias("meter"), pl.col(meter).alias("quantity")),
+            CoreMeters,
+        )
+        for meter in METERS
+        if rows[meter].null_count() < len(rows)
+    ]
+    return pl.concat(frames) if frames else empty(CoreMeters)
+
+
+def duplicates_of(lost: pl.DataFrame) -> pl.DataFrame:
+    """core__duplicates: lost rows that count elsewhere."""
+    rows = lost.filter(pl.col("fate").is_in(["duplicate", "superseded"]))
+    return rows.select(list(polars_schema(CoreDuplicates))).sort(*PROVENANCE)
+
+
+def conflicts_of(lost: pl.DataFrame) -> pl.DataFrame:
+    """core__quarantine entries of rows that share an id with other content where the source allows no restatement."""
+    rows = lost.filter(pl.col("fate") == "conflict").with_columns(
+        pl.lit("key_conflict").alias("reason_code"),
+        pl.lit("request_id").alias("column"),
+        pl.lit("same id, other content").alias("rule"),
+    )
+    return conform(rows, CoreQuarantine).sort(*PROVENANCE)
+
+
