@@ -1,7 +1,7 @@
 """The sentences of sql/checks as asset checks: those that must be true stop what follows, the others warn.
 
 What lives here: on which asset a sentence is asked, and how its answer is shown. What does not: the sentences
-(sql/checks), asking (pipelines/check_run.py), contracts, which are kept inside every write.
+(sql/checks), asking (pipelines/inspection/check_run.py), contracts, which are kept inside every write.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ import dagster as dg
 from assets.failures import plain_failures
 from assets.resources import Home
 from pipelines.build import build_order
-from pipelines.check_run import CheckOutcome, checks_on_lake
+from pipelines.inspection.check_run import CheckOutcome, checks_on_lake
 from pipelines.sqlmodel import SqlCheck, load_checks
 
 _ASKED_ON = {"core__landed_files": "core__usage", "core__quarantine": "core__usage"}

@@ -1,6 +1,6 @@
 """Commands that look: explain, check, quarantine, doctor.
 
-What lives here: their options, and how findings are shown. What does not: looking (pipelines/explain.py, check_run.py,
+What lives here: their options, and how findings are shown. What does not: looking (pipelines/inspection/explain.py, check_run.py,
 quarantine.py, doctor.py). Only `quarantine replay` writes.
 """
 
@@ -17,7 +17,7 @@ from pipelines.errors import CheckFailedError, NotFoundError, SettingsError
 if TYPE_CHECKING:
     import polars as pl
 
-    from pipelines.quarantine import ReplayReport
+    from pipelines.inspection.quarantine import ReplayReport
 
 _JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for machines.")]
 _SOURCE = Annotated[str | None, typer.Option("--source", help="Only this source, a folder name below landing/.")]
@@ -48,7 +48,7 @@ def explain(
 
     Everything adds up on the page, to the last digit, and the page says so if it does not.
     """
-    from pipelines.explain import explain as trace
+    from pipelines.inspection.explain import explain as trace
     from pipelines.settings import Settings
 
     chosen = day(date, "--date")
@@ -67,7 +67,7 @@ def check(as_json: _JSON = False) -> None:
 
     Leaves with an exit code above 0 when a sentence of severity `fail` is false.
     """
-    from pipelines.check_run import run_all_checks
+    from pipelines.inspection.check_run import run_all_checks
     from pipelines.settings import Settings
 
     outcomes = run_all_checks(Settings.load())
@@ -106,7 +106,7 @@ def check(as_json: _JSON = False) -> None:
 @quarantine_app.command("list")
 def list_quarantined(source: _SOURCE = None, as_json: _JSON = False) -> None:
     """Quarantined records and rejected files, counted by source, file and reason."""
-    from pipelines.quarantine import list_quarantine
+    from pipelines.inspection.quarantine import list_quarantine
     from pipelines.settings import Settings
 
     listed = list_quarantine(Settings.load(), source)
@@ -135,7 +135,7 @@ def show_quarantined(
 
     The records themselves are not shown, because they may hold prompts: open the file in landing/ at that number.
     """
-    from pipelines.quarantine import show_quarantine
+    from pipelines.inspection.quarantine import show_quarantine
     from pipelines.settings import Settings
 
     file = show_quarantine(Settings.load(), wanted)
@@ -167,7 +167,7 @@ def replay_quarantined(source: _SOURCE = None, as_json: _JSON = False) -> None:
 
     Worth it after an update, or after the file that a conflict was with is gone. `tokenmart run` rebuilds the marts.
     """
-    from pipelines.quarantine import replay
+    from pipelines.inspection.quarantine import replay
     from pipelines.settings import Settings
 
     with progress_bar() as progress:
@@ -210,7 +210,7 @@ def _fate(released: int, rejected: str | None) -> str:
 
 def doctor(as_json: _JSON = False) -> None:
     """Is this machine fit to run, and is this home in order? Each line names the next move."""
-    from pipelines.doctor import examine
+    from pipelines.inspection.doctor import examine
     from pipelines.settings import Settings
 
     findings = examine(Settings.load())

@@ -1,6 +1,6 @@
 """The page of `tokenmart explain`: one feature, one day, from the total down to files, prices and bill lines.
 
-What lives here: words and tables. What does not: finding out (pipelines/explain.py, explain_shares.py), the command.
+What lives here: words and tables. What does not: finding out (pipelines/inspection/explain.py, explain_shares.py), the command.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from assets.cli_options import visible
-from pipelines.explain import Explanation, UsageLine
-from pipelines.explain_shares import SharedKey
+from pipelines.inspection.explain import Explanation, UsageLine
+from pipelines.inspection.explain_shares import SharedKey
 
 if TYPE_CHECKING:
     from rich.console import Console

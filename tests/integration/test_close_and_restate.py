@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.check_run import checks_on_lake
+from pipelines.inspection.check_run import checks_on_lake
 from pipelines.closing import close_month, closed_months, reasons_against
 from pipelines.errors import CloseRefusedError, UsageError
 from pipelines.lake import Lake, file_sha256

@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from pipelines.check_run import false_sentences_about_marts, lake_promises, run_all_checks
+from pipelines.inspection.check_run import false_sentences_about_marts, lake_promises, run_all_checks
 from pipelines.lake import Lake, write_parquet
 from pipelines.settings import Settings
 from pipelines.sqlmodel import load_checks

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import doctor
+from pipelines.inspection import doctor
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from tests.unit.inspection.small_home import settings_of

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from pipelines.errors import NotFoundError
-from pipelines.explain import explain
+from pipelines.inspection.explain import explain
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from tests.unit.inspection.small_home import build_all, land, settings_of, take_in

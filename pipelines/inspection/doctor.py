@@ -24,7 +24,7 @@ from typing import Literal
 import duckdb
 import polars as pl
 
-from pipelines.check_run import indexed_files
+from pipelines.inspection.check_run import indexed_files
 from pipelines.connectors import registry
 from pipelines.errors import NotFoundError, TokenMartError
 from pipelines.intake import pending_files, pending_rebuilds

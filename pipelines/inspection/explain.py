@@ -16,7 +16,7 @@ import polars as pl
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.errors import NotFoundError
-from pipelines.explain_shares import Day, SharedKey, other_pools, token_keys
+from pipelines.inspection.explain_shares import Day, SharedKey, other_pools, token_keys
 from pipelines.lake import Lake
 from pipelines.landing import Ledger
 from pipelines.quantities import LEAF_COLUMNS
