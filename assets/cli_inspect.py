@@ -1,7 +1,7 @@
 """Commands that look: explain, check, quarantine, doctor.
 
-What lives here: their options, and how findings are shown. What does not: looking (pipelines/inspection/explain.py, check_run.py,
-quarantine.py, doctor.py). Only `quarantine replay` writes.
+What lives here: their options, and how findings are shown. What does not: looking (pipelines/inspection/explain.py,
+check_run.py, quarantine.py, doctor.py). Only `quarantine replay` writes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

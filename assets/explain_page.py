@@ -1,6 +1,7 @@
 """The page of `tokenmart explain`: one feature, one day, from the total down to files, prices and bill lines.
 
-What lives here: words and tables. What does not: finding out (pipelines/inspection/explain.py, explain_shares.py), the command.
+What lives here: words and tables. What does not: finding out (pipelines/inspection/explain.py, explain_shares.py), the
+command.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Building what changed: every table between the core days and the marts, one partition at a time.
 
-What lives here: the graph of tables, which partitions are stale, running a SQL model over one month. What does not: what a
-table computes (sql/, derived_tables.py), Dagster (assets/).
+What lives here: the graph of tables, which partitions are stale, running a SQL model over one month. What does not:
+what a table computes (sql/, derived_tables.py), Dagster (assets/).
 A partition remembers the code and the input partitions that it was built from; it is built again only when one of them
 changed. So a night costs what changed, and re-pricing history never reads a log.
 """
@@ -49,7 +49,8 @@ CLOSED_COSTS = "core__closed_costs"
 
 @dataclass
 class BuildReport:
-    """What one refresh of a table did: partitions built, partitions found unchanged, rows and sums of the built ones."""
+    """What one refresh of a table did: partitions built, partitions found unchanged, rows and sums of the built
+    ones."""
 
     table: str
     built: list[str] = field(default_factory=list)

@@ -33,7 +33,8 @@ class CoreReport:
 
 
 def merge_core(settings: Settings, rebuild: Iterable[str] = (), progress: Progress | None = None) -> CoreReport:
-    """Merge what intake staged; rebuild the days given (ISO dates) from raw files. Nothing staged, nothing given: no work."""
+    """Merge what intake staged; rebuild the days given (ISO dates) from raw files. Nothing staged, nothing given: no
+    work."""
     days = sorted(set(rebuild))
     lake = Lake(settings.lake)
     with lake.writing():

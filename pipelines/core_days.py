@@ -52,7 +52,8 @@ _USAGE = "core__usage"
 
 @dataclass
 class DaysReport:
-    """Which days were merged or rebuilt. `missing_raw` names files that a rebuild wanted and landing/ no longer holds."""
+    """Which days were merged or rebuilt. `missing_raw` names files that a rebuild wanted and landing/ no longer
+    holds."""
 
     days: list[str] = field(default_factory=list)
     missing_raw: list[str] = field(default_factory=list)
@@ -141,7 +142,8 @@ class _Merger:
             self.covered[landed_file] = days
 
     def gather(self) -> None:
-        """Sort staged pieces by day; rows of sources with global keys go to the day on which their call was first seen."""
+        """Sort staged pieces by day; rows of sources with global keys go to the day on which their call was first
+        seen."""
         homeless: dict[str, list[Piece]] = {}
         for landed_file, days in self.covered.items():
             for path in sorted(staging(self.lake, landed_file).glob("*/*.arrow")):
@@ -303,5 +305,3 @@ def finish(lake: Lake) -> None:
     if root.is_dir():
         for leftover in root.iterdir():
             clear_pending(lake, [leftover.name])
-
-

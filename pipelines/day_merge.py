@@ -2,7 +2,8 @@
 
 What lives here: putting held, staged and moved rows of a day together and deciding them. What does not: which days are
 merged and when (core_days.py), which row wins (transforms/deduplication.py), files on disk (lake.py).
-Rows that lost are kept whole beside the day (core__usage_lost): when a better telling comes, or the winner's file goes, the
+Rows that lost are kept whole beside the day (core__usage_lost): when a better telling comes, or the winner's file goes,
+the
 day is decided again from the same set of rows. So merging new rows gives what a rebuild from the raw files would give.
 """
 
@@ -30,7 +31,8 @@ _FATES = ("accepted", "duplicate", "superseded", "conflict")
 
 @dataclass
 class KnownRows:
-    """What is known of a day: `pieces` of one file each, `loose` rows (lost before, or moved here), `meters` of the pieces."""
+    """What is known of a day: `pieces` of one file each, `loose` rows (lost before, or moved here), `meters` of the
+    pieces."""
 
     pieces: list[Piece] = field(default_factory=list)
     loose: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ROWS_SCHEMA))
@@ -49,7 +51,8 @@ class KnownRows:
 
 @dataclass(frozen=True)
 class DecidedDay:
-    """A day as it will be written: `pieces` are the accepted rows in the order of file and record, `lost` the others."""
+    """A day as it will be written: `pieces` are the accepted rows in the order of file and record, `lost` the
+    others."""
 
     day: str
     pieces: list[Piece]
@@ -91,7 +94,8 @@ def as_rows(piece: Piece) -> pl.DataFrame:
 
 
 def held_rows(lake: Lake, day: str, stays: pl.Expr) -> KnownRows:
-    """What the lake holds of a day, as far as `stays` (over `landed_file`, `source`, `provider`, `request_id`) is true."""
+    """What the lake holds of a day, as far as `stays` (over `landed_file`, `source`, `provider`, `request_id`) is
+    true."""
     path = lake.path("core__usage", day)
     if not path.exists():
         return KnownRows()
@@ -156,7 +160,9 @@ def decide_day(
     ]
     is_doubtful = loose_hashes.is_in(wanted)
     candidates.append(
-        loose.filter(is_doubtful).with_columns(pl.lit(-1, dtype=pl.Int32).alias("_piece"), pl.lit(-1, dtype=pl.Int64).alias("_at"))
+        loose.filter(is_doubtful).with_columns(
+            pl.lit(-1, dtype=pl.Int32).alias("_piece"), pl.lit(-1, dtype=pl.Int64).alias("_at")
+        )
     )
     pool = pl.concat(candidates).with_columns(pl.col("started_at").alias("_started_at"))
     decided = decide(pool, rules, precedence, rows_before(doubtful) if ids_before is not None else None)
@@ -178,7 +184,8 @@ def decide_day(
 
 
 def _finished(told: DecidedDay, back: pl.DataFrame) -> DecidedDay:
-    """With the rows that come back in their places, and the meters of all rows that were not in the lake's own meters."""
+    """With the rows that come back in their places, and the meters of all rows that were not in the lake's own
+    meters."""
     fresh = [piece for piece in told.pieces if len(piece) and _brings_meters(piece)]
     meters = [told.meters, *(_long_meters(as_rows(piece)) for piece in fresh), _long_meters(back)]
     pieces = told.pieces
@@ -250,5 +257,3 @@ def conflicts_of(lost: pl.DataFrame) -> pl.DataFrame:
         pl.lit("same id, other content").alias("rule"),
     )
     return conform(rows, CoreQuarantine).sort(*PROVENANCE)
-
-

@@ -1,7 +1,7 @@
 """Tables between core and marts that Python computes: reference tables, prices of the moment, shares of the bill.
 
-What lives here: one builder per table, from its inputs to a frame. What does not: tables that SQL computes (sql/), which
-partitions are stale (build.py).
+What lives here: one builder per table, from its inputs to a frame. What does not: tables that SQL computes (sql/),
+which partitions are stale (build.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import polars as pl
 from pipelines.infrastructure_tables import INFRASTRUCTURE_TABLES
 from pipelines.python_tables import Inputs, PythonTable
 from pipelines.settings import Settings
+from pipelines.transforms.commitments import share_commitments
 from pipelines.transforms.matching import share_other_charges, share_token_charges
 from pipelines.transforms.model_resolution import nearest_ids, resolve_models
 from pipelines.transforms.price_book import load_price_book
@@ -148,13 +149,20 @@ def allocated_shared(_settings: Settings, _month: str, inputs: Inputs) -> pl.Dat
     return share_other_charges(inputs["int__shared_claims"])
 
 
+def allocated_commitments(_settings: Settings, month: str, inputs: Inputs) -> pl.DataFrame:
+    """int__allocated_commitments: commitments.csv amortised by day and shared out by use."""
+    return share_commitments(month, inputs["ref__commitments"], inputs["int__usage_cost"], inputs["int__bill_lines"])
+
+
 def nearest_models(_settings: Settings, _key: str, inputs: Inputs) -> pl.DataFrame:
     """int__nearest_models: for each unpriced model why, and names of the price book that look like it."""
     book = inputs["ref__price_book"]
     known = set(book.select("provider", "model").unique().iter_rows())
     providers = {provider for provider, _ in known}
     rows = []
-    for provider, model in inputs["int__unpriced_month"].select("provider", "model").unique().sort(pl.all()).iter_rows():
+    for provider, model in (
+        inputs["int__unpriced_month"].select("provider", "model").unique().sort(pl.all()).iter_rows()
+    ):
         if provider not in providers:
             reason = "the price book has no prices of this provider"
         elif (provider, model) in known:
@@ -170,7 +178,9 @@ PYTHON_TABLES: dict[str, PythonTable] = {
     table.name: table
     for table in (
         *INFRASTRUCTURE_TABLES,
-        PythonTable("ref__clock", "month", (), clock, "The run's clock", "One row per month: the UTC day it is seen from"),
+        PythonTable(
+            "ref__clock", "month", (), clock, "The run's clock", "One row per month: the UTC day it is seen from"
+        ),
         PythonTable(
             "int__model_names",
             "month",
@@ -211,6 +221,14 @@ PYTHON_TABLES: dict[str, PythonTable] = {
             allocated_shared,
             "Credits, fees, taxes and purchases shared out by largest remainder",
             "One row per pool and claimant; per pool the shares sum to the bill exactly",
+        ),
+        PythonTable(
+            "int__allocated_commitments",
+            "month",
+            ("ref__commitments", "int__usage_cost", "int__bill_lines"),
+            allocated_commitments,
+            "Commitments amortised by day and shared out by use",
+            "One row per UTC day, commitment and claimant; per day and commitment the shares sum to the cost exactly",
         ),
         PythonTable(
             "int__nearest_models",

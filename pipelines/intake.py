@@ -1,9 +1,9 @@
 """Intake: landed files become staged rows, exactly once, and the ledger says what became of each file.
 
-What lives here: the run over new files (survey → read → sift → stage) and re-reading old ones. What does not: merging staged
-rows into core days (core_days.py), any format (connectors/).
-A kill at any point loses nothing: a file counts as taken in only when its rows are staged, and as merged only when its days
-are written; both are re-done from the same bytes.
+What lives here: the run over new files (survey → read → sift → stage) and re-reading old ones. What does not: merging
+staged rows into core days (core_days.py), any format (connectors/).
+A kill at any point loses nothing: a file counts as taken in only when its rows are staged, and as merged only when its
+days are written; both are re-done from the same bytes.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ PARSED_TABLES: dict[str, tuple[type[pa.DataFrameModel], str]] = {
     "core__provider_usage": (CoreProviderUsage, "bucket_start"),
     "core__billing": (CoreBilling, "charge_period_start"),
 }
-"""Small tables of which every landed file's own rows are kept (lake/parsed__…), because a newer file replaces buckets."""
+"""Small tables of which every landed file's own rows are kept (lake/parsed__…), because a newer file replaces
+buckets."""
 
 SAMPLES = "core__infrastructure_samples"
 KEPT_PER_FILE: dict[str, tuple[type[pa.DataFrameModel], str]] = {
-    **PARSED_TABLES, SAMPLES: (CoreInfrastructureSamples, "sampled_at"),
+    **PARSED_TABLES,
+    SAMPLES: (CoreInfrastructureSamples, "sampled_at"),
 }
 """The same for samples of machines: a series goes on from file to file, so differences need the samples of both."""
 
@@ -135,8 +137,8 @@ def staging(lake: Lake, landed_file: str) -> Path:
 def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[str] | None = None) -> dict[str, int]:
     """Read one file and stage its rows: request rows by day, small tables whole, quarantine entries whole.
 
-    only_days: stage only request rows of these UTC days, for a rebuild. Returns the ledger's facts `records`, `not_usage`
-    and `rejected_records`. Raises FileRejectedError when the file as a whole is unusable.
+    only_days: stage only request rows of these UTC days, for a rebuild. Returns the ledger's facts `records`,
+    `not_usage` and `rejected_records`. Raises FileRejectedError when the file as a whole is unusable.
     """
     connector = registry.connector(file.source)
     target = staging(lake, file.landed_file)
@@ -177,8 +179,14 @@ def _stage_days(piece: Piece, target: Path, number: int, only_days: frozenset[st
             write_piece(rows, target / day / f"{number:06d}.arrow")
 
 
-def _sift_small(batch: Batch, landed: LandedFile, parsed: dict[str, list[pl.DataFrame]], rejected: list[pl.DataFrame]) -> None:
-    frames = {"core__provider_usage": batch.provider_usage, "core__billing": batch.billing, SAMPLES: batch.infrastructure}
+def _sift_small(
+    batch: Batch, landed: LandedFile, parsed: dict[str, list[pl.DataFrame]], rejected: list[pl.DataFrame]
+) -> None:
+    frames = {
+        "core__provider_usage": batch.provider_usage,
+        "core__billing": batch.billing,
+        SAMPLES: batch.infrastructure,
+    }
     for table, frame in frames.items():
         if frame is not None and len(frame):
             contract, instant = KEPT_PER_FILE[table]
@@ -275,7 +283,9 @@ def mark_for_rebuild(lake: Lake, days: dict[str, set[str]]) -> None:
     """Remember days that must be rebuilt from raw files, because rows that they hold were retracted."""
     with lake.index() as index:
         for table, touched in days.items():
-            index.executemany("INSERT OR REPLACE INTO pending_rebuilds VALUES (?, ?)", [(table, day) for day in touched])
+            index.executemany(
+                "INSERT OR REPLACE INTO pending_rebuilds VALUES (?, ?)", [(table, day) for day in touched]
+            )
 
 
 def pending_rebuilds(lake: Lake) -> dict[str, set[str]]:

@@ -2,7 +2,8 @@
 
 What lives here: validate → write aside → fsync → rename, reading a partition, the partition index, the writer's lock.
 What does not: what a row means (contracts/), which rows to write (intake.py, rollup, sql/).
-A partition is one file with a fixed name, `lake/<table>/<key>.parquet`; key is a UTC day, a month, or `all`. A partition is
+A partition is one file with a fixed name, `lake/<table>/<key>.parquet`; key is a UTC day, a month, or `all`. A
+partition is
 replaced also when the new data is empty. Integer and decimal columns only; writing the same frame gives the same bytes.
 """
 
@@ -105,7 +106,8 @@ class Lake:
         """All partitions of a table by key, in key order."""
         with self.index() as index:
             rows = index.execute(
-                "SELECT table_name, key, rows, sha256, signature FROM partitions WHERE table_name = ? ORDER BY key", (table,)
+                "SELECT table_name, key, rows, sha256, signature FROM partitions WHERE table_name = ? ORDER BY key",
+                (table,),
             ).fetchall()
         return {row[1]: Partition(*row) for row in rows}
 

@@ -1,7 +1,7 @@
 """Landing: which files are there, which are new, and what became of each. The file ledger lives here.
 
-What lives here: walking landing/, settling, identity, decompression with a bound, the ledger. What does not: what a file
-says (connectors/), what happens to its rows (intake.py).
+What lives here: walking landing/, settling, identity, decompression with a bound, the ledger. What does not: what a
+file says (connectors/), what happens to its rows (intake.py).
 Raw files are never edited. Identity is source + account folder + bytes + mapping, so the same bytes dropped twice are a
 no-op and new bytes at a known path are a new version.
 """
@@ -73,8 +73,8 @@ class Survey:
 def survey(settings: Settings, ledger: Ledger, sources: Iterable[str]) -> Survey:
     """Walk landing/ and tell new bytes from known ones. Files whose path, size and time are known are not read again.
 
-    A file younger than `settle_seconds` is looked at again after `settle_wait_seconds`; if its size or time moved it is left
-    for the next run. Folders that are no source are counted by name, never read.
+    A file younger than `settle_seconds` is looked at again after `settle_wait_seconds`; if its size or time moved it is
+    left for the next run. Folders that are no source are counted by name, never read.
     """
     found, unknown = _listing(settings, sources)
     remembered = ledger.remembered()
@@ -119,7 +119,12 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
             except FileNotFoundError:
                 continue
             yield FoundFile(
-                folder.name, path.relative_to(folder).as_posix(), path, status.st_size, status.st_mtime_ns, mapping=_mapping(path)
+                folder.name,
+                path.relative_to(folder).as_posix(),
+                path,
+                status.st_size,
+                status.st_mtime_ns,
+                mapping=_mapping(path),
             )
 
 
@@ -185,8 +190,11 @@ def opened(file: FoundFile, spool: Path) -> Iterator[LandedFile]:
     spooled: Path | None = None
     if file.size_bytes == 0:
         raise FileRejectedError(
-            "the file is empty", code="empty_file", where=f"landing/{file.source}/{name}",
-            expected="at least one record", next_move="write the export again; the path may be reused",
+            "the file is empty",
+            code="empty_file",
+            where=f"landing/{file.source}/{name}",
+            expected="at least one record",
+            next_move="write the export again; the path may be reused",
         )
     with file.path.open("rb") as handle:
         head = handle.read(4)
@@ -196,8 +204,11 @@ def opened(file: FoundFile, spool: Path) -> Iterator[LandedFile]:
         spooled = plain = spool / f"{file.landed_file}.plain"
     elif head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise FileRejectedError(
-            "the file is UTF-16", code="not_utf8", where=f"landing/{file.source}/{name}",
-            expected="UTF-8 text", next_move="export it again as UTF-8",
+            "the file is UTF-16",
+            code="not_utf8",
+            where=f"landing/{file.source}/{name}",
+            expected="UTF-8 text",
+            next_move="export it again as UTF-8",
         )
     try:
         if spooled:
@@ -238,19 +249,27 @@ def _spool(file: FoundFile, compression: str, target: Path) -> None:
                 written += out.write(block)
                 if written > bound:
                     raise FileRejectedError(
-                        f"the file grows beyond {bound:,} bytes when decompressed", code="decompression_bomb", where=where,
+                        f"the file grows beyond {bound:,} bytes when decompressed",
+                        code="decompression_bomb",
+                        where=where,
                         expected=f"at most {MOST_EXPANSION} times its compressed size",
                         next_move="split the export, or land it uncompressed if it is genuine",
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
         raise FileRejectedError(
-            f"the {compression} stream is broken: {error}", code="truncated_compression", where=where,
-            expected="a complete compressed file", next_move="copy the file again; nothing of it was taken in",
+            f"the {compression} stream is broken: {error}",
+            code="truncated_compression",
+            where=where,
+            expected="a complete compressed file",
+            next_move="copy the file again; nothing of it was taken in",
         ) from error
     if compression == "zst" and not _zst_ends(file.path):
         raise FileRejectedError(
-            "the zst stream ends early", code="truncated_compression", where=where,
-            expected="a complete compressed file", next_move="copy the file again; nothing of it was taken in",
+            "the zst stream ends early",
+            code="truncated_compression",
+            where=where,
+            expected="a complete compressed file",
+            next_move="copy the file again; nothing of it was taken in",
         )
 
 
@@ -278,7 +297,8 @@ def _zst_ends(path: Path) -> bool:
 
 
 class Ledger:
-    """The file ledger: one row per landed file version, kept in the lake's index and published as core__landed_files."""
+    """The file ledger: one row per landed file version, kept in the lake's index and published as
+    core__landed_files."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
@@ -288,14 +308,17 @@ class Ledger:
     def remembered(self) -> dict[tuple[str, str], tuple[int, int, str]]:
         """(source, path) → size, modification time and mapping digest of the version last looked at."""
         with self.lake.index() as index:
-            rows = index.execute("SELECT source, relative_path, size_bytes, modified_ns, mapping_sha256 FROM paths").fetchall()
+            rows = index.execute(
+                "SELECT source, relative_path, size_bytes, modified_ns, mapping_sha256 FROM paths"
+            ).fetchall()
         return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
 
     def is_current(self, file: FoundFile) -> bool:
         """True when this path is known with these bytes (only its time changed); remembers the new time."""
         with self.lake.index() as index:
             row = index.execute(
-                "SELECT landed_file FROM paths WHERE source = ? AND relative_path = ?", (file.source, file.relative_path)
+                "SELECT landed_file FROM paths WHERE source = ? AND relative_path = ?",
+                (file.source, file.relative_path),
             ).fetchone()
             if row is None or row[0] != file.landed_file:
                 return False
@@ -317,7 +340,8 @@ class Ledger:
         """The identity that stood at this path before, if no other path still holds it."""
         with self.lake.index() as index:
             row = index.execute(
-                "SELECT landed_file FROM paths WHERE source = ? AND relative_path = ?", (file.source, file.relative_path)
+                "SELECT landed_file FROM paths WHERE source = ? AND relative_path = ?",
+                (file.source, file.relative_path),
             ).fetchone()
             if row is None:
                 return None
@@ -328,12 +352,20 @@ class Ledger:
         return None if elsewhere else str(row[0])
 
     def record(self, file: FoundFile, status: str, landed_at: datetime, **facts: object) -> None:
-        """Write one file's outcome: `ingested`, `duplicate` or `rejected`, with `records`, `not_usage`, `rejected_records`,
+        """Write one file's outcome: `ingested`, `duplicate` or `rejected`, with `records`, `not_usage`,
+        `rejected_records`,
         `reason_code` and `reason` where they apply."""
         with self.lake.index() as index:
             index.execute(
                 "INSERT OR REPLACE INTO paths VALUES (?, ?, ?, ?, ?, ?)",
-                (file.source, file.relative_path, file.size_bytes, file.modified_ns, _text_sha256(file.mapping or ""), file.landed_file),
+                (
+                    file.source,
+                    file.relative_path,
+                    file.size_bytes,
+                    file.modified_ns,
+                    _text_sha256(file.mapping or ""),
+                    file.landed_file,
+                ),
             )
             index.execute(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -371,11 +403,14 @@ class Ledger:
     def retract(self, landed_file: str) -> None:
         """Mark a version as replaced by newer bytes at its path; its day counts go."""
         with self.lake.index() as index:
-            index.execute("UPDATE files SET status = 'retracted' WHERE landed_file = ? AND status <> 'duplicate'", (landed_file,))
+            index.execute(
+                "UPDATE files SET status = 'retracted' WHERE landed_file = ? AND status <> 'duplicate'", (landed_file,)
+            )
             index.execute("DELETE FROM file_days WHERE landed_file = ?", (landed_file,))
 
     def set_day_counts(self, table: str, day: str, counts: Iterable[tuple[str, int, int, int, int]]) -> None:
-        """Replace what one day of one core table holds per file: (landed_file, accepted, duplicate, superseded, quarantined)."""
+        """Replace what one day of one core table holds per file: (landed_file, accepted, duplicate, superseded,
+        quarantined)."""
         with self.lake.index() as index:
             index.execute("DELETE FROM file_days WHERE table_name = ? AND usage_date = ?", (table, day))
             index.executemany(
@@ -387,7 +422,8 @@ class Ledger:
         """Remember which days a file's buckets cover, empty ones too; they hold no rows of their own to count."""
         with self.lake.index() as index:
             index.executemany(
-                "INSERT OR REPLACE INTO file_days VALUES (?, ?, ?, 0, 0, 0, 0)", [(landed_file, table, day) for day in days]
+                "INSERT OR REPLACE INTO file_days VALUES (?, ?, ?, 0, 0, 0, 0)",
+                [(landed_file, table, day) for day in days],
             )
 
     def described(self, landed_files: Iterable[str]) -> list[tuple[str, str, str, int]]:
@@ -413,7 +449,9 @@ class Ledger:
     def files_of(self, source: str) -> list[str]:
         """Live files of a source, by identity."""
         with self.lake.index() as index:
-            rows = index.execute("SELECT landed_file FROM files WHERE source = ? AND status = 'ingested'", (source,)).fetchall()
+            rows = index.execute(
+                "SELECT landed_file FROM files WHERE source = ? AND status = 'ingested'", (source,)
+            ).fetchall()
         return sorted(row[0] for row in rows)
 
     def files_touching(self, tables: tuple[str, ...], days: Iterable[str]) -> list[str]:
@@ -428,19 +466,17 @@ class Ledger:
         return sorted(touched)
 
     def found(self, settings: Settings, landed_files: Iterable[str]) -> list[FoundFile]:
-        """The landed files of these identities as they stand in landing/; absent and changed ones are left out."""
+        """The landed files of these identities as they stand in landing/; absent ones are left out."""
         wanted = set(landed_files)
         with self.lake.index() as index:
             rows = index.execute(_STANDING_PATHS).fetchall()
         files: dict[str, FoundFile] = {}
         for source, relative_path, size, modified, sha256, landed_file in rows:
             path = settings.landing / source / relative_path
-            if landed_file not in wanted or landed_file in files or not path.exists():
-                continue
-            file = FoundFile(source, relative_path, path, size, modified, sha256, landed_file, _mapping(path))
-            status = path.stat()
-            if (status.st_size, status.st_mtime_ns) == (size, modified) or _identify(file).landed_file == landed_file:
-                files[landed_file] = file
+            if landed_file in wanted and landed_file not in files and path.exists():
+                files[landed_file] = FoundFile(
+                    source, relative_path, path, size, modified, sha256, landed_file, _mapping(path)
+                )
         return sorted(files.values(), key=lambda file: (file.source, file.relative_path))
 
     def frame(self) -> pl.DataFrame:
@@ -470,9 +506,10 @@ CREATE TABLE IF NOT EXISTS paths (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS paths_by_file ON paths (landed_file);
 CREATE TABLE IF NOT EXISTS files (
-    landed_file TEXT, source TEXT, relative_path TEXT, account TEXT, sha256 TEXT, size_bytes INTEGER, modified_ns INTEGER,
-    landed_at TEXT, status TEXT, reason_code TEXT, reason TEXT, records INTEGER, not_usage INTEGER, rejected_records INTEGER,
-    PRIMARY KEY (landed_file, source, relative_path)
+    landed_file TEXT, source TEXT, relative_path TEXT, account TEXT, sha256 TEXT, size_bytes INTEGER, modified_ns
+    INTEGER,
+    landed_at TEXT, status TEXT, reason_code TEXT, reason TEXT, records INTEGER, not_usage INTEGER, rejected_records
+    INTEGER, PRIMARY KEY (landed_file, source, relative_path)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS file_days (
     landed_file TEXT, table_name TEXT, usage_date TEXT,
@@ -489,8 +526,8 @@ ORDER BY p.source, p.relative_path
 """
 
 _LEDGER_FRAME = """
-SELECT f.landed_file, f.source, f.relative_path, f.account, f.sha256, f.size_bytes, f.modified_ns, f.landed_at, f.status,
-       f.reason_code, f.reason, f.records, coalesce(d.accepted, 0), coalesce(d.quarantined, 0) + f.rejected_records,
+SELECT f.landed_file, f.source, f.relative_path, f.account, f.sha256, f.size_bytes, f.modified_ns, f.landed_at,
+f.status, f.reason_code, f.reason, f.records, coalesce(d.accepted, 0), coalesce(d.quarantined, 0) + f.rejected_records,
        coalesce(d.duplicate, 0), coalesce(d.superseded, 0), f.not_usage, d.first_day, d.last_day
 FROM files AS f
 LEFT JOIN (

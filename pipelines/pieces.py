@@ -1,8 +1,9 @@
 """Pieces: rows on their way from a landed file into a core day, as narrow Arrow files that are read without a copy.
 
-What lives here: writing and opening one piece, and streaming several into one Parquet partition. What does not: which rows
-a piece holds (intake.py), which of them stay (core_days.py).
-Most columns of a log hold one value all along (zero tokens of rare classes, one account): a piece keeps such a value once.
+What lives here: writing and opening one piece, and streaming several into one Parquet partition. What does not: which
+rows a piece holds (intake.py), which of them stay (core_days.py).
+Most columns of a log hold one value all along (zero tokens of rare classes, one account): a piece keeps such a value
+once.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class Piece:
         groups = found.collect(engine="streaming")
         if not len(self):
             groups = groups.clear()
-        return groups.with_columns(pl.lit(self.constants[name].item(), self.constants[name].dtype).alias(name) for name in same)
+        return groups.with_columns(
+            pl.lit(self.constants[name].item(), self.constants[name].dtype).alias(name) for name in same
+        )
 
     def values(self, column: str) -> set[str]:
         """The distinct values of a text column."""

@@ -1,6 +1,8 @@
-"""Requests with global keys: every telling of a call, on whatever day, belongs to the day on which the call was first seen.
+"""Requests with global keys: every telling of a call, on whatever day, belongs to the day on which the call was first
+seen.
 
-What lives here: the index of those days (core__request_days, one partition per source) and sending rows there. What does
+What lives here: the index of those days (core__request_days, one partition per source) and sending rows there. What
+does
 not: merging a day (day_merge.py). Agent logs tell one call again in every session that was resumed or branched from it.
 """
 

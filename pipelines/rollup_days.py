@@ -1,6 +1,7 @@
 """Rolling up the days that changed: int__usage_rollup and int__meter_rollup, one partition per UTC day.
 
-What lives here: which days are stale and at what grain they must be cut. What does not: the summing (transforms/rollup.py).
+What lives here: which days are stale and at what grain they must be cut. What does not: the summing
+(transforms/rollup.py).
 A day is rolled up again when its core rows changed, or when the price book or the rules need a finer cut than it has; a
 price that only changes its amount never reads core rows again.
 """
@@ -89,7 +90,13 @@ class _Cutter:
     """What the price book and the rules demand of the grain. Loads them once, and only when a day may be stale."""
 
     def __init__(self, lake: Lake) -> None:
-        names = ("ref__price_book", "ref__price_schedules", "ref__model_aliases", "ref__contract_prices", "ref__features")
+        names = (
+            "ref__price_book",
+            "ref__price_schedules",
+            "ref__model_aliases",
+            "ref__contract_prices",
+            "ref__features",
+        )
         tables = [_or_empty(lake.read(name, "all"), contract_of(name)) for name in names]
         self._book, self._schedules, self._aliases, self._contracts, rules = tables
         fields = rules["field"].unique().to_list()

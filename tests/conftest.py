@@ -1,4 +1,5 @@
-"""Fixtures that all tests share. What lives here: where the real data is, fresh homes. What does not: expected values."""
+"""Fixtures that all tests share. What lives here: where the real data is, fresh homes. What does not: expected
+values."""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ class MergeRule:
     """How several rows of one request become one. Applied by transforms/deduplication.py.
 
     window: `neighbours` looks for the same key on the event's UTC day and the days beside it, `global` everywhere.
-    on_conflict: what happens when the key is the same and the content is not: `quarantine` (the earliest row stays, others
+    on_conflict: what happens when the key is the same and the content is not: `quarantine` (the earliest row stays,
+    others
     become `key_conflict`) or `largest_rank` (the row with the largest `merge_rank` stays, others are superseded).
     """
 
@@ -80,9 +81,9 @@ def rejects(
 class Batch:
     """One bounded piece of what a file holds. Any frame may be absent.
 
-    `usage` has the columns of USAGE_SCHEMA, `provider_usage`/`billing`/`fetched_buckets`/`infrastructure` (samples of machines)
-    those of their contracts without provenance (`source`, `landed_file`, added by the intake). `rejected` has REJECT_SCHEMA. `not_usage` counts records that
-    carry no usage by the source's own definition.
+    `usage` has the columns of USAGE_SCHEMA, `provider_usage`/`billing`/`fetched_buckets`/`infrastructure` (samples of
+    machines) those of their contracts without provenance (`source`, `landed_file`, added by the intake). `rejected` has
+    REJECT_SCHEMA. `not_usage` counts records that carry no usage by the source's own definition.
     """
 
     usage: pl.DataFrame | None = None
@@ -106,24 +107,23 @@ class Connector(Protocol):
         ...
 
     def read(self, file: LandedFile) -> Iterator[Batch]:
-        """Batches of bounded size. Raises FileRejectedError when the file as a whole is not what the source promises."""
+        """Batches of bounded size. Raises FileRejectedError when the file as a whole is not what the source
+        promises."""
         ...
 
 
 _PROVENANCE = ("source", "landed_file")
 
 USAGE_SCHEMA: dict[str, pl.DataType] = {
-    **{
-        name: dtype
-        for name, dtype in polars_schema(CoreUsage).items()
-        if name not in (*_PROVENANCE, "usage_date")
-    },
+    **{name: dtype for name, dtype in polars_schema(CoreUsage).items() if name not in (*_PROVENANCE, "usage_date")},
     **{meter: pl.Decimal(38, 9) for meter in METERS},
 }
 """What a log connector fills: core__usage without provenance and day, plus one column per non-token meter.
 `user_id` is still the log's own here; the intake hashes it."""
 
-PROVIDER_USAGE_SCHEMA = {n: t for n, t in polars_schema(CoreProviderUsage).items() if n not in (*_PROVENANCE, "usage_date")}
+PROVIDER_USAGE_SCHEMA = {
+    n: t for n, t in polars_schema(CoreProviderUsage).items() if n not in (*_PROVENANCE, "usage_date")
+}
 BILLING_SCHEMA = {n: t for n, t in polars_schema(CoreBilling).items() if n not in (*_PROVENANCE, "usage_date")}
 INFRASTRUCTURE_SCHEMA = {
     name: dtype
@@ -145,7 +145,8 @@ _USAGE_DEFAULTS: dict[str, object] = {
 
 
 def canonical(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], defaults: Mapping[str, object]) -> pl.DataFrame:
-    """`frame` with exactly the columns of `schema`: absent ones NULL, NULLs filled from `defaults`, dtypes cast strictly."""
+    """`frame` with exactly the columns of `schema`: absent ones NULL, NULLs filled from `defaults`, dtypes cast
+    strictly."""
     present = set(frame.columns)
     columns = []
     for name, dtype in schema.items():
@@ -166,7 +167,13 @@ def canonical_usage(frame: pl.DataFrame) -> pl.DataFrame:
 
 def canonical_provider_usage(frame: pl.DataFrame) -> pl.DataFrame:
     """A frame of PROVIDER_USAGE_SCHEMA. Absent tokens are 0; account and model not given are `*` ("any")."""
-    defaults = {**dict.fromkeys(TOKEN_COLUMNS, 0), "account": "*", "model": "*", "service_tier": "standard", "region": UNSPECIFIED_REGION}
+    defaults = {
+        **dict.fromkeys(TOKEN_COLUMNS, 0),
+        "account": "*",
+        "model": "*",
+        "service_tier": "standard",
+        "region": UNSPECIFIED_REGION,
+    }
     return canonical(frame, PROVIDER_USAGE_SCHEMA, defaults)
 
 

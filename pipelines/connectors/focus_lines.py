@@ -55,6 +55,7 @@ COLUMNS: tuple[str, ...] = (
     "AllocatedMethodId",
     "BillingPeriodEnd",
     "ChargeClass",
+    "CommitmentDiscountStatus",
     "ConsumedQuantity",
     "ConsumedUnit",
     "ContractedCost",
@@ -143,6 +144,10 @@ def canonical_lines(lines: pl.DataFrame, fallback_account: str) -> pl.DataFrame:
         pl.when(pl.col("ChargeClass").str.to_lowercase() == "correction")
         .then(pl.lit("Correction"))
         .alias("charge_class"),
+        pl.col("CommitmentDiscountStatus")
+        .str.to_titlecase()
+        .str.extract(r"^(Used|Unused)$")
+        .alias("commitment_status"),
         pl.col("ChargeDescription").alias("charge_description"),
         pl.col("ServiceName").alias("service_name"),
         pl.col("SkuId").alias("sku_id"),

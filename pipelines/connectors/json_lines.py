@@ -1,7 +1,7 @@
 """Reading JSON lines: one explicit schema, one pass in DuckDB, bounded chunks, every bad line named.
 
-What lives here: the reader that all JSON-lines connectors share. What does not: what the fields mean, which names a file
-holds (json_names.py). The schema is an allow-list: fields that it does not name are never materialised.
+What lives here: the reader that all JSON-lines connectors share. What does not: what the fields mean, which names a
+file holds (json_names.py). The schema is an allow-list: fields that it does not name are never materialised.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _LONGEST_LINES = (16 * 2**20, 64 * 2**20, 512 * 2**20)
 def read_json_lines(path: Path, shape: Shape, *, chunk_rows: int = CHUNK_ROWS) -> Iterator[pl.DataFrame]:
     """Chunks of a JSON-lines file with the columns of `shape`, plus:
 
-    `record_number` (1-based count of non-blank lines), `is_malformed` (the line is no JSON object) and `type_error` (name
-    of the first top-level column that holds a value of the wrong type, else NULL; that value reads as NULL).
+    `record_number` (1-based count of non-blank lines), `is_malformed` (the line is no JSON object) and `type_error`
+    (name of the first top-level column that holds a value of the wrong type, else NULL; that value reads as NULL).
 
     A clean file is parsed once. From the first bad line or value on, bad values read as NULL, and every line whose text
     could hold one is looked at on its own, so that each bad record is named and none is changed in silence.
@@ -118,7 +118,8 @@ def _sized(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pl.DataFram
 
 
 class _Suspicion:
-    """Goes through the text of a dirty file beside its rows, and looks at each line that may hold a bad value by itself."""
+    """Goes through the text of a dirty file beside its rows, and looks at each line that may hold a bad value by
+    itself."""
 
     def __init__(self, path: Path, shape: Shape) -> None:
         self._lines = lines_of(path)

@@ -115,7 +115,8 @@ _PLAIN_TYPES = (pl.String, pl.Boolean, pl.Date, pl.Datetime)
 
 
 def _parquet_frames(path: Path, parquet: arrow_parquet.ParquetFile, needed: list[str]) -> Iterator[pl.DataFrame]:
-    """The needed columns in bounded frames. Polars reads plain columns several times faster; Arrow reads all the rest."""
+    """The needed columns in bounded frames. Polars reads plain columns several times faster; Arrow reads all the
+    rest."""
     footer = parquet.metadata
     sizes = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
     schema = pl.read_parquet_schema(path)

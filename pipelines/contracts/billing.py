@@ -17,9 +17,11 @@ CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
 class CoreBilling(Provenance):
     """One row per bill line as the provider wrote it, in the bill's currency. Do not sum across currencies or sources.
 
-    `usage_date` is the UTC day of `charge_period_start`. `is_token_charge` says that the line bills tokens; `component` is
-    then the token leaf where the line tells it. Model, tier, region, component are NULL where the bill has no such detail;
-    `account` is `*` where the export was not grouped by account. List and contracted cost are NULL where not given.
+    `usage_date` is the UTC day of `charge_period_start`. `is_token_charge` says that the line bills tokens; `component`
+    is then the token leaf where the line tells it. Model, tier, region, component are NULL where the bill has no such
+    detail;
+    `account` is `*` where the export was not grouped by account. `commitment_status` says of a line under a commitment
+    whether it bills use or what nobody used. List and contracted cost are NULL where not given.
     """
 
     usage_date: pl.Date
@@ -31,6 +33,7 @@ class CoreBilling(Provenance):
     invoice_id: str = pa.Field(nullable=True)
     charge_category: str = pa.Field(isin=CHARGE_CATEGORIES)
     charge_class: str = pa.Field(isin=["Correction"], nullable=True)
+    commitment_status: str = pa.Field(isin=["Used", "Unused"], nullable=True)
     charge_description: str = pa.Field(nullable=True)
     service_name: str = pa.Field(nullable=True)
     sku_id: str = pa.Field(nullable=True)

@@ -54,7 +54,9 @@ def contract_of(table: str) -> type[pa.DataFrameModel]:
     known = contracts()
     if table not in known:
         raise ContractError(
-            f"{table} has no contract", expected="a class in pipelines/contracts", next_move="declare the table's columns"
+            f"{table} has no contract",
+            expected="a class in pipelines/contracts",
+            next_move="declare the table's columns",
         )
     return known[table]
 

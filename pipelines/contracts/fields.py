@@ -95,8 +95,8 @@ def empty(contract: type[pa.DataFrameModel]) -> pl.DataFrame:
 def breaches(contract: type[pa.DataFrameModel], frame: pl.DataFrame) -> pl.DataFrame:
     """Rows of `frame` that break `contract`: `row` (0-based UInt32), `column`, `rule`; empty when all is well.
 
-    All rows are checked, none sampled: column aggregates find the rows that may break a rule (suspects.py), Pandera names
-    what they break. A breach that belongs to no row (a missing column, a wrong dtype) raises the
+    All rows are checked, none sampled: column aggregates find the rows that may break a rule (suspects.py), Pandera
+    names what they break. A breach that belongs to no row (a missing column, a wrong dtype) raises the
     SchemaErrors of Pandera: that is a fault of code, not of data.
     """
     found = suspects(contract, frame)
@@ -129,7 +129,9 @@ def _no_breaches() -> pl.DataFrame:
     return pl.DataFrame(schema={"row": pl.UInt32, "column": pl.String, "rule": pl.String})
 
 
-def conform(frame: pl.DataFrame, contract: type[pa.DataFrameModel], *, columns: Iterable[str] | None = None) -> pl.DataFrame:
+def conform(
+    frame: pl.DataFrame, contract: type[pa.DataFrameModel], *, columns: Iterable[str] | None = None
+) -> pl.DataFrame:
     """`frame` with exactly the contract's columns, in order and dtype; absent columns become NULL. Casts are strict."""
     schema = polars_schema(contract)
     wanted = list(columns or schema)

@@ -85,7 +85,8 @@ class MartFeatureCostDaily(FeatureCosts):
     """One row per UTC day, feature, team, cost center, provider, account, model and service tier, and correction.
 
     What each feature cost per UTC day, and per million tokens: closed months as they were frozen, open months as they
-    are known now. Rows of `charge_class` Correction stand on the first day of an open month and carry what has changed in
+    are known now. Rows of `charge_class` Correction stand on the first day of an open month and carry what has changed
+    in
     `corrected_month` since it was closed: they are part of every sum, and their counts and costs may be negative.
     """
 

@@ -1,7 +1,7 @@
 """Contracts of the three-way match: bill lines, the keys they are compared at, claims, shares and causes.
 
-What lives here: int__ tables from core__billing and provider usage to shares of the bill. What does not: logged usage and its
-prices (priced.py), marts (marts.py), what the columns are computed from (sql/, derived_tables.py).
+What lives here: int__ tables from core__billing and provider usage to shares of the bill. What does not: logged usage
+and its prices (priced.py), marts (marts.py), what the columns are computed from (sql/, derived_tables.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Contracts of logged usage on its way to a cost: owners, names, prices of the moment, cost by feature.
 
-What lives here: int__ tables between the roll-ups and the match, and the reference tables that the run derives for them.
-What does not: roll-ups (rollup.py), the match with bills (matched.py), marts (marts.py).
+What lives here: int__ tables between the roll-ups and the match, and the reference tables that the run derives for
+them. What does not: roll-ups (rollup.py), the match with bills (matched.py), marts (marts.py).
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class IntNearestModels(pa.DataFrameModel):
 
 
 class IntPriceSegments(pa.DataFrameModel):
-    """One row per provider, account, model, service_tier, region, segment_start, component and context band; bands are disjoint.
+    """One row per provider, account, model, service_tier, region, segment_start, component and context band; bands are
+    disjoint.
 
     Price of every component for each priced moment.
     """
@@ -221,7 +222,8 @@ class IntUsageCost(pa.DataFrameModel):
 
 
 class IntUsagePriced(pa.DataFrameModel):
-    """One row per roll-up row and component: a token leaf, a meter, `requests` (counts calls and their reasoning tokens, costs nothing) or `reported`.
+    """One row per roll-up row and component: a token leaf, a meter, `requests` (counts calls and their reasoning
+    tokens, costs nothing) or `reported`.
 
     Every rolled-up token and meter with the price of its moment.
     """

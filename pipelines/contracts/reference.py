@@ -240,9 +240,10 @@ class RefInvoices(pa.DataFrameModel):
 class RefDeployments(Dated):
     """One row per self-hosted deployment and interval: what runs where, on how many GPUs, bought how.
 
-    `bill_match` is a glob over service, SKU, resource and description of a bill line, split by blanks: such lines are the rent
-    of these machines, which the ledger counts, so they leave the bill match. With a `provider` other than self_hosted only
-    that provider's lines do.
+    `bill_match` is a glob over service, SKU, resource and description of a bill line, split by blanks: such lines are
+    the rent
+    of these machines, which the ledger counts, so they leave the bill match. With a `provider` other than self_hosted
+    only that provider's lines do.
     """
 
     deployment: str = pa.Field(str_length={"min_value": 1})
@@ -280,7 +281,8 @@ class RefGpuRates(Dated):
 class RefOverheads(Dated):
     """One row per deployment (`*` = all), cost component, method and interval; rows add up.
 
-    `unit` names what `value` is counted in: `usd_per_gpu_hour`, `usd_per_gpu_month`, or `usd_per_month`, `usd_per_year`,
+    `unit` names what `value` is counted in: `usd_per_gpu_hour`, `usd_per_gpu_month`, or `usd_per_month`,
+    `usd_per_year`,
     which are spread over the GPU-hours that deployments.csv plans. Engineering may also be people times their loaded
     year: a row of method `fte` (unit `fte`) and one of method `loaded_annual` (unit `usd_per_year`).
     """

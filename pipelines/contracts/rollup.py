@@ -14,9 +14,12 @@ from pipelines.contracts.fields import STATUSES, Attribution, Instant, PriceKey,
 class RollupKey(PriceKey, Attribution):
     """Everything that can change a price or an owner.
 
-    `segment_start` is when the price segment of the row begins inside its UTC day: the day's start, or the last instant at
-    which a price of the model changed; for self-hosted rows the start of their hour. `context_band_gt` is the largest context
-    threshold of the price book that the whole prompt exceeds, 0 for none. `session_id` is kept only where a rule reads it, `tags` only the keys that rules read.
+    `segment_start` is when the price segment of the row begins inside its UTC day: the day's start, or the last instant
+    at
+    which a price of the model changed; for self-hosted rows the start of their hour. `context_band_gt` is the largest
+    context
+    threshold of the price book that the whole prompt exceeds, 0 for none. `session_id` is kept only where a rule reads
+    it, `tags` only the keys that rules read.
     """
 
     usage_date: pl.Date
@@ -42,7 +45,8 @@ class IntUsageRollup(RollupKey, TokenLeaves):
 
 
 class IntMeterRollup(RollupKey):
-    """One row per meter, price segment and owner of one UTC day: sums over core__meters. Never add quantities of two meters."""
+    """One row per meter, price segment and owner of one UTC day: sums over core__meters. Never add quantities of two
+    meters."""
 
     meter: str
     quantity: Quantity = pa.Field(gt=0)

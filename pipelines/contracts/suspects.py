@@ -2,8 +2,8 @@
 
 What lives here: the same rules that Pandera checks, as Polars expressions over whole columns. What does not: the rules
 themselves (the contracts), naming a breach (fields.breaches, which has Pandera look at the suspects).
-Every row is looked at. A clean frame costs a minimum, a maximum or the distinct values of each column; only a column that
-fails is gone through row by row. Tests compare this with Pandera on random frames.
+Every row is looked at. A clean frame costs a minimum, a maximum or the distinct values of each column; only a column
+that fails is gone through row by row. Tests compare this with Pandera on random frames.
 """
 
 from __future__ import annotations

@@ -9,13 +9,25 @@ from __future__ import annotations
 import pandera.polars as pa
 import polars as pl
 
-from pipelines.contracts.fields import FIRST_DAY, LAST_DAY, STATUSES, Attribution, Instant, PriceKey, Provenance, Quantity, TokenLeaves, Usd
+from pipelines.contracts.fields import (
+    FIRST_DAY,
+    LAST_DAY,
+    STATUSES,
+    Attribution,
+    Instant,
+    PriceKey,
+    Provenance,
+    Quantity,
+    TokenLeaves,
+    Usd,
+)
 
 
 class CoreUsage(Provenance, PriceKey, TokenLeaves, Attribution):
     """One row per billable request (one per model where one response ran several). Sum freely: each call counts once.
 
-    `request_id` is the log's own id, or `content:<hash>:<n>` where it has none. `requests` is 1, 0 for the further rows of
+    `request_id` is the log's own id, or `content:<hash>:<n>` where it has none. `requests` is 1, 0 for the further rows
+    of
     one response, or n for a log that is already aggregated. `user_id` is a keyed hash. `reported_cost_usd` is what the
     provider itself said the call cost, NULL where it said nothing.
     """
@@ -51,10 +63,11 @@ class CoreMeters(Provenance, PriceKey, Attribution):
 
 
 class CoreProviderUsage(Provenance, PriceKey, TokenLeaves):
-    """One row per bucket and group of a provider's own usage API. Never add it to core__usage: same tokens, other witness.
+    """One row per bucket and group of a provider's own usage API. Never add it to core__usage: same tokens, other
+    witness.
 
-    `account` is `*` where the export was not grouped by account ("any account"); `model` is `*` where it was not grouped
-    by model. `meter` and `quantity` hold non-token results (searches, images), NULL on token rows.
+    `account` is `*` where the export was not grouped by account ("any account"); `model` is `*` where it was not
+    grouped by model. `meter` and `quantity` hold non-token results (searches, images), NULL on token rows.
     """
 
     usage_date: pl.Date
@@ -93,7 +106,8 @@ class CoreFetchedBuckets(pa.DataFrameModel):
 
 
 class CoreDuplicates(pa.DataFrameModel):
-    """One row per record part that counts elsewhere: `fate` is `duplicate` (same content) or `superseded` (other content)."""
+    """One row per record part that counts elsewhere: `fate` is `duplicate` (same content) or `superseded` (other
+    content)."""
 
     usage_date: pl.Date
     source: str
@@ -132,7 +146,8 @@ class CoreQuarantine(pa.DataFrameModel):
 
 
 class CoreLandedFiles(pa.DataFrameModel):
-    """One row per landed file version: the file ledger. records = accepted + quarantined + duplicate + superseded + not_usage.
+    """One row per landed file version: the file ledger. records = accepted + quarantined + duplicate + superseded +
+    not_usage.
 
     `landed_file` is derived from source, account folder, bytes and mapping; `status` is ingested, duplicate (same bytes
     already landed), rejected (with `reason_code`) or retracted (new bytes came at the same path). `not_usage` counts

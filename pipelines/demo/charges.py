@@ -13,7 +13,7 @@ from decimal import Decimal
 import polars as pl
 
 from pipelines.demo.list_prices import PRICE_KEYS, DemoPrices, component_costs
-from pipelines.demo.scenario import Scenario
+from pipelines.demo.scenario import SELF_HOSTED, Scenario
 from pipelines.demo.traffic import TOKENS
 
 _HUNDRED = Decimal(100)
@@ -55,11 +55,11 @@ class Charge:
 
 
 def usage_charges(calls: pl.DataFrame, scenario: Scenario) -> list[Charge]:
-    """Charges of all successful calls, one per key, ordered; calls at several prices of one day are summed."""
+    """Charges of all successful calls to APIs, one per key, ordered; calls at several prices of one day are summed."""
     prices = DemoPrices(scenario)
     keys = ("usage_date", "account", *PRICE_KEYS)
     sums = (
-        calls.filter(pl.col("status") == "success")
+        calls.filter((pl.col("status") == "success") & (pl.col("provider") != SELF_HOSTED))
         .group_by(keys)
         .agg(pl.col(TOKENS).sum(), pl.col("web_search_requests").sum())
     )

@@ -21,7 +21,7 @@ from pipelines.demo.export_windows import (
     openai_usage_windows,
 )
 from pipelines.demo.list_prices import DemoPrices, component_costs
-from pipelines.demo.scenario import DEMO_SEED, Scenario, load_scenario
+from pipelines.demo.scenario import DEMO_SEED, SELF_HOSTED, Scenario, load_scenario
 from pipelines.demo.traffic import COUNTS, TOKENS, build_calls, data_through
 from pipelines.demo.writers_bills import anthropic_lines, openai_lines
 from pipelines.demo.writers_gateway import gateway_lines
@@ -38,12 +38,14 @@ def demo_expectations(*, night: int, seed: int = DEMO_SEED, scale: float = 1.0) 
     once:
         requests, failed_requests, input_tokens (all input leaves), cached_input_tokens, cache_write_tokens,
         output_tokens, reasoning_tokens, web_search_requests, token_list_cost_usd and search_list_cost_usd (exact
-        Decimals, None where no public list has a price).
+        Decimals, None where no public list has a price, as for every self-hosted model).
     provider_usage: one dict per usage_date, provider (openai, anthropic), account, model, service_tier: COUNTS,
     requests. billed: one dict per usage_date, provider (openai, anthropic), account: billed_usd as the exports have it.
     invoices: rows of invoices.csv. gateway: lines, original_lines, duplicate_lines, invalid_lines, invalid (kind →
     count). unlogged_requests: calls that no log holds. cross_logged_requests: calls that two logs hold.
     late_usage: requests that the late file of night 2 adds to its day.
+    self_hosted: one dict per usage_date and deployment with counters: logged_tokens, and unlogged_tokens, which the
+    engines counted beyond them.
     """
     scenario = load_scenario()
     calls = build_calls(scenario, seed=seed, scale=scale)
@@ -73,7 +75,25 @@ def demo_expectations(*, night: int, seed: int = DEMO_SEED, scale: float = 1.0) 
         "unlogged_requests": len(calls.filter((pl.col("source") == "unlogged") & (pl.col("usage_date") <= through))),
         "cross_logged_requests": len(logged.filter("is_cross_logged")),
         "late_usage": len(logged.filter("is_late")),
+        "self_hosted": _self_hosted(calls, scenario, night),
     }
+
+
+def _self_hosted(calls: pl.DataFrame, scenario: Scenario, night: int) -> list[dict[str, Any]]:
+    counted = calls.filter(
+        (pl.col("provider") == SELF_HOSTED)
+        & pl.col("usage_date").is_between(scenario.telemetry.first_day, data_through(night))
+    )
+    tokens, is_unlogged = pl.sum_horizontal(TOKENS), pl.col("source") == "unlogged"
+    return (
+        counted.group_by("usage_date", pl.col("account").alias("deployment"))
+        .agg(
+            tokens.filter(~is_unlogged).sum().alias("logged_tokens"),
+            tokens.filter(is_unlogged).sum().alias("unlogged_tokens"),
+        )
+        .sort("usage_date", "deployment")
+        .to_dicts()
+    )
 
 
 def _usage_daily(logged: pl.DataFrame, scenario: Scenario) -> list[dict[str, Any]]:
@@ -109,6 +129,8 @@ def _usage_daily(logged: pl.DataFrame, scenario: Scenario) -> list[dict[str, Any
 
 def _list_costs(part: dict[str, Any], prices: DemoPrices) -> dict[str, Decimal | None]:
     """Exact list cost of tokens and of searches; None for both where no public list has the model and tier."""
+    if part["provider"] == SELF_HOSTED:
+        return {"token_list_cost_usd": None, "search_list_cost_usd": None}
     period = prices.period(*(part[name] for name in ("provider", "model", "service_tier", "price_slot", "is_long")))
     if not period.list_known:
         return {"token_list_cost_usd": None, "search_list_cost_usd": None}

@@ -19,6 +19,7 @@ from pipelines.demo.writers_claude_code import write_claude_code
 from pipelines.demo.writers_focus import write_focus_bill
 from pipelines.demo.writers_gateway import write_gateway_log
 from pipelines.demo.writers_litellm import write_litellm_log
+from pipelines.demo.writers_prometheus import write_prometheus
 from pipelines.demo.writers_provider import write_anthropic_usage, write_openai_usage
 from pipelines.demo.writers_reference import write_reference_tables
 from pipelines.errors import UsageError
@@ -35,7 +36,8 @@ list prices repeat public price lists. The quarter is July to September 2026, la
 What to look for: the price cut of gpt-5.6-sol on 21 August; claude-sonnet-5, whose announced rise never came; a model
 that no price list knows (gpt-7-preview-internal); traffic that no log holds; traffic without a tag; a priority tier
 that no cost report bills; DeepSeek's peak hours; a bill in euros; duplicates, bad lines and reused ids in the gateway
-log.
+log; a rented fleet (chat-h100) that nobody asks at night and an owned one (embed-l40s), both measured from 14 September
+on, with a restart, a NaN and a GPU that two pods tell.
 
 Seed {seed}, scale {scale}.
 """
@@ -45,7 +47,7 @@ def write_demo(home: Path, *, night: int, seed: int = DEMO_SEED, scale: float = 
     """Land one night of the demo below `home`: landing/**, reference/*.csv and DEMO.md.
 
     `night` is a number of DEMO_NIGHTS; run the pipeline with that night's clock afterwards. `scale` multiplies the
-    number of requests (1.0 is about 75,000). Raises UsageError for an unknown night or a scale that is not above zero.
+    number of requests (1.0 is about 90,000). Raises UsageError for an unknown night or a scale that is not above zero.
     """
     clocks = dict(DEMO_NIGHTS)
     if night not in clocks or scale <= 0:
@@ -67,6 +69,7 @@ def write_demo(home: Path, *, night: int, seed: int = DEMO_SEED, scale: float = 
     write_openai_costs(charges, scenario, landing, night=night)
     write_anthropic_costs(charges, scenario, landing, night=night)
     write_focus_bill(charges, scenario, landing, night=night)
+    write_prometheus(calls, scenario, landing, night=night, seed=seed)
     write_reference_tables(charges, scenario, LandingWriter(home / "reference", clock), night=night)
     first, second = (instant for _, instant in DEMO_NIGHTS)
     label = _LABEL.format(first=first, second=second, seed=seed, scale=scale)

@@ -25,6 +25,9 @@ DEMO_NIGHTS: tuple[tuple[int, str], ...] = ((1, "2026-09-30T02:00:00Z"), (2, "20
 
 DEMO_SEED = 20260701
 
+SELF_HOSTED = "self_hosted"
+"""Provider of calls to the demo's own machines: they have no list price, and no provider bills them."""
+
 Row = Mapping[str, Any]
 _Made = TypeVar("_Made")
 
@@ -142,8 +145,36 @@ class Bill:
 
 
 @dataclass(frozen=True)
+class Fleet:
+    """What Prometheus tells of one self-hosted deployment. Field meanings: comments of scenario.toml."""
+
+    deployment: str
+    engines: int
+    gpus: tuple[str, ...]
+    pods: tuple[str, ...]
+    watts: str
+    idle_watts: int
+    max_watts: int
+    tokens_per_step: int
+    restarted_at: datetime | None = None
+    unmeasured_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Since when, and how often, the self-hosted deployments are measured."""
+
+    first_day: date
+    step_minutes: int
+    fleets: tuple[Fleet, ...]
+
+
+@dataclass(frozen=True)
 class Scenario:
-    """The whole of scenario.toml. Reference rows (`feature_rules` and so on) are rows of the CSV files they become."""
+    """The whole of scenario.toml. Reference rows (`feature_rules` and so on) are rows of the CSV files they become.
+
+    `machines` holds those of self-hosting, by table name.
+    """
 
     quarter: Quarter
     routes: tuple[Route, ...]
@@ -154,6 +185,8 @@ class Scenario:
     feature_rules: tuple[Row, ...]
     contracts: tuple[Row, ...]
     shared_costs: tuple[Row, ...]
+    machines: Mapping[str, tuple[Row, ...]]
+    telemetry: Telemetry
 
     def discount_percent(self, provider: str, account: str) -> str:
         """Percent off list for one account, as decimal text; "0" without a contract."""
@@ -178,6 +211,8 @@ def load_scenario(path: Path = SCENARIO_FILE) -> Scenario:
             feature_rules=tuple(document["feature_rules"]),
             contracts=tuple(document["contracts"]),
             shared_costs=tuple(document["shared_costs"]),
+            machines={table: tuple(rows) for table, rows in document["machines"].items()},
+            telemetry=_telemetry(document["telemetry"], path),
         )
     except KeyError as absent:
         raise ReferenceTableError(
@@ -202,6 +237,11 @@ def _made(kind: type[_Made], row: Row, path: Path) -> _Made:
             expected=", ".join(part.name for part in fields(kind)),  # type: ignore[arg-type]
             next_move="correct the key",
         ) from error
+
+
+def _telemetry(table: Row, path: Path) -> Telemetry:
+    fleets = tuple(_made(Fleet, _tuples(row), path) for row in table["fleets"])
+    return _made(Telemetry, {**table, "fleets": fleets}, path)
 
 
 def _price(row: Row, path: Path) -> PricePeriod:

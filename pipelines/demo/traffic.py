@@ -33,7 +33,8 @@ _LONG_PROMPT = 200_001
 _LONG_PROMPT_SPAN = 350_000
 _OFFICE_WEIGHTS = (1, 0, 0, 1, 0, 1, 2, 4, 5, 6, 6, 4, 3, 5, 5, 4, 3, 2, 1, 1, 1, 1, 1, 1)
 _OFFICE_HOURS = tuple(hour for hour, weight in enumerate(_OFFICE_WEIGHTS) for _ in range(weight))
-_CLOCK = tuple(range(24))
+_HOURS = {"office": _OFFICE_HOURS, "clock": tuple(range(24)), "day": tuple(range(5, 22))}
+"""Hours (UTC) that calls are drawn from; `day` knows no call from 22:00 to 05:00."""
 _ID_PREFIXES = {"anthropic": "msg_", "aws_bedrock": "brk-", "google": "gem-"}
 
 
@@ -70,7 +71,7 @@ def _route_calls(route: Route, scenario: Scenario, prices: DemoPrices, *, seed: 
     def stream(name: str) -> Stream:
         return Stream(seed, f"{route.key}.{name}")
 
-    hour = stream("hour").pick(counter, _OFFICE_HOURS if route.hours == "office" else _CLOCK)
+    hour = stream("hour").pick(counter, _HOURS[route.hours])
     within_hour = stream("millisecond").below(counter, 3_600_000)
     started_at = pl.col("usage_date").cast(pl.Datetime("us", "UTC")) + pl.duration(hours=hour, milliseconds=within_hour)
     failed = stream("failed").chance(counter, route.failed_permille)

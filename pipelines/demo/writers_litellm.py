@@ -24,9 +24,7 @@ def write_litellm_log(calls: pl.DataFrame, scenario: Scenario, writer: LandingWr
     mine = calls.filter((pl.col("source") == "litellm") & (pl.col("night") == night))
     name = pl.col("usage_date").dt.strftime("%Y-%m")
     late = pl.col("usage_date") > data_through(1)
-    lines = mine.select(
-        pl.when(late).then(name + "-late").otherwise(name).alias("file"), _line(scenario).alias("line")
-    )
+    lines = mine.select(pl.when(late).then(name + "-late").otherwise(name).alias("file"), _line(scenario).alias("line"))
     for (file,), part in lines.group_by("file", maintain_order=True):
         writer.write_lines(f"litellm/spend_logs_{file}.jsonl", part["line"])
 

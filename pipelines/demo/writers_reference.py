@@ -1,4 +1,4 @@
-"""The demo owner's reference tables: features, contracts, shared costs, invoices, exchange rates.
+"""The demo owner's reference tables: features, contracts, shared costs, invoices, exchange rates, machines.
 
 What lives here: <home>/reference/*.csv. What does not: shipped tables (data/reference), the rows of the scenario
 itself.
@@ -25,6 +25,19 @@ CONTRACT_COLUMNS = (
 SHARED_COST_COLUMNS = ("priority", "provider", "account", "match", "method", "weights", "valid_from", "valid_to")
 INVOICE_COLUMNS = ("provider", "account", "period", "invoice_id", "total", "currency", "issued_on")
 FX_COLUMNS = ("rate_date", "currency", "usd_per_unit", "source")
+MACHINE_COLUMNS = {
+    "deployments": (
+        "deployment", "provider", "model", "site", "bill_match", "gpu_type", "gpu_count", "purchase_type",
+        "capacity_units_per_gpu_hour", "w_input", "w_cached", "w_output", "idle_policy", "valid_from", "valid_to",
+    ),
+    "gpu_rates": (
+        "gpu_type", "purchase_type", "usd_per_gpu_hour", "purchase_price_usd", "salvage_usd", "useful_life_years",
+        "cost_of_capital", "idle_w", "max_w", "host_w_per_gpu", "valid_from", "valid_to", "source",
+    ),
+    "overheads": ("deployment", "component", "method", "value", "unit", "valid_from", "valid_to"),
+    "energy": ("site", "usd_per_kwh", "pue", "colo_usd_per_kw_month", "colo_includes_power", "valid_from", "valid_to"),
+    "model_equivalents": ("model", "equivalent_provider", "equivalent_model", "quality_ratio", "note"),
+}  # fmt: skip
 
 _CLOUDS = ("aws", "aws_bedrock", "google")
 _CENT = Decimal(1).scaleb(-2)
@@ -35,6 +48,8 @@ def write_reference_tables(charges: list[Charge], scenario: Scenario, writer: La
     writer.write_csv("features.csv", FEATURE_COLUMNS, scenario.feature_rules)
     writer.write_csv("contract_prices.csv", CONTRACT_COLUMNS, scenario.contracts)
     writer.write_csv("shared_costs.csv", SHARED_COST_COLUMNS, scenario.shared_costs)
+    for table, columns in MACHINE_COLUMNS.items():
+        writer.write_csv(f"{table}.csv", columns, scenario.machines[table])
     writer.write_csv("invoices.csv", INVOICE_COLUMNS, invoices(charges, scenario, night=night))
     writer.write_csv("fx_rates.csv", FX_COLUMNS, _fx_rates(scenario, night))
 

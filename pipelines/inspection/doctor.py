@@ -24,9 +24,9 @@ from typing import Literal
 import duckdb
 import polars as pl
 
-from pipelines.inspection.check_run import indexed_files
 from pipelines.connectors import registry
 from pipelines.errors import NotFoundError, TokenMartError
+from pipelines.inspection.check_run import indexed_files
 from pipelines.intake import pending_files, pending_rebuilds
 from pipelines.lake import Lake, file_sha256
 from pipelines.landing import Ledger, unseen

@@ -73,8 +73,8 @@ class Published:
 
 @dataclass(frozen=True)
 class Request:
-    """What to publish. `built_on`, when given, is the snapshot that was CURRENT when the build began; `journals` are the
-    tables that stand outside the digest."""
+    """What to publish. `built_on`, when given, is the snapshot that was CURRENT when the build began; `journals` are
+    the tables that stand outside the digest."""
 
     tables: Mapping[str, Sequence[Path]]
     facts: Mapping[str, Any]

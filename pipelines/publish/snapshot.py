@@ -52,8 +52,8 @@ def publish(
     mart needs one, without rows if need be. `facts` go into the manifest: what the numbers were made from;
     `closed_periods` in them makes a snapshot a month close, which never expires. `checks` gets a locked-down
     connection to the new marts and returns the sentences that are not true. `built_on` is the id that was CURRENT when
-    the build began, to refuse publishing over somebody else's. `journals` names tables that tell of publishes themselves:
-    they stand outside the digest, so that they alone never make a new snapshot.
+    the build began, to refuse publishing over somebody else's. `journals` names tables that tell of publishes
+    themselves: they stand outside the digest, so that they alone never make a new snapshot.
 
     Parquet equal to CURRENT's is not published again (`is_new` is False and nothing is written). Raises PublishError,
     CheckFailedError, BusyError. A kill at any step is

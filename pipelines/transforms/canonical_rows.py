@@ -1,6 +1,7 @@
 """From what a connector read to rows that may enter the lake.
 
-What lives here: provenance, content ids, hashing of people, the contract applied row by row. What does not: de-duplication
+What lives here: provenance, content ids, hashing of people, the contract applied row by row. What does not:
+de-duplication
 (deduplication.py), any format. A row that breaks its contract becomes a quarantine entry with a reason code.
 """
 
@@ -48,8 +49,8 @@ class SiftedUsage:
 class ContentIds:
     """Ids for rows that have none: `content:<md5 of the row>:<n-th occurrence in the file>`.
 
-    One instance per file. The same row n times in one file is n requests; the same file content landed again gives the same
-    ids, so the highest multiplicity over files counts.
+    One instance per file. The same row n times in one file is n requests; the same file content landed again gives the
+    same ids, so the highest multiplicity over files counts.
     """
 
     def __init__(self) -> None:
@@ -86,7 +87,8 @@ def _row_md5(rows: pl.DataFrame) -> pl.Series:
 
 
 def sift_usage(frame: pl.DataFrame, file: LandedFile, key: bytes, ids: ContentIds) -> SiftedUsage:
-    """core__usage rows (meter columns kept) from a connector's usage frame: ids filled, people hashed, contract applied."""
+    """core__usage rows (meter columns kept) from a connector's usage frame: ids filled, people hashed, contract
+    applied."""
     dated = frame.with_columns(
         pl.lit(file.source).alias("source"),
         pl.lit(file.landed_file).alias("landed_file"),

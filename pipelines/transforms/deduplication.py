@@ -1,14 +1,14 @@
 """One call counts once: exact de-duplication of one UTC day of requests.
 
-What lives here: which of several rows with one request id carries the call. What does not: reading or writing partitions.
-Ids are compared in full; a 64-bit hash only finds the few candidates. The outcome depends on the set of rows alone, not on
-their order: precedence of the source, then the source's merge rule, then time, then file and record number.
+What lives here: which of several rows with one request id carries the call. What does not: reading or writing
+partitions.
+Ids are compared in full; a 64-bit hash only finds the few candidates. The outcome depends on the set of rows alone, not
+on their order: precedence of the source, then the source's merge rule, then time, then file and record number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import polars as pl
 
@@ -22,14 +22,14 @@ _NOT_CONTENT = {
     "source", "landed_file", "record_number", "part", "merge_rank", "usage_date", "started_at", *KEY,
 }  # fmt: skip
 CONTENT_COLUMNS = tuple(name for name in polars_schema(CoreUsage) if name not in _NOT_CONTENT)
-"""What must be equal for a call told twice to be a duplicate. When it was written down is not part of it: two gateways, or
-a retry over midnight, tell the same call at two moments."""
+"""What must be equal for a call told twice to be a duplicate. When it was written down is not part of it: two gateways,
+or a retry over midnight, tell the same call at two moments."""
 _RECORD = ("landed_file", "record_number")
 FATE_SCHEMA: Mapping[str, pl.DataType] = {
     "fate": pl.String(), "kept_file": pl.String(), "kept_record_number": pl.Int64(),
 }  # fmt: skip
-"""What a decision adds to a row. `fate` is accepted, duplicate (same content), superseded (other content, replaced by its
-source's rule) or conflict (other content where the source allows no restatement)."""
+"""What a decision adds to a row. `fate` is accepted, duplicate (same content), superseded (other content, replaced by
+its source's rule) or conflict (other content where the source allows no restatement)."""
 
 
 def id_hashes(frame: pl.DataFrame) -> pl.Series:
@@ -76,9 +76,9 @@ def decide(
         pl.col("source").first().alias("_kept_source"),
     )
     decided = ordered.join(kept, on=KEY, how="left").with_columns(
-        ((pl.col("landed_file") == pl.col("kept_file")) & (pl.col("record_number") == pl.col("kept_record_number"))).alias(
-            "_is_kept"
-        )
+        (
+            (pl.col("landed_file") == pl.col("kept_file")) & (pl.col("record_number") == pl.col("kept_record_number"))
+        ).alias("_is_kept")
     )
     fate = (
         pl.when("_is_kept")
@@ -114,7 +114,10 @@ def _ranked(rows: pl.DataFrame, rules: Mapping[str, MergeRule], precedence: Mapp
 def _beside_kept(decided: pl.DataFrame) -> pl.DataFrame:
     """`_is_same`: every content column equals that of the kept record's same part, compared in full, not by hash."""
     kept = decided.filter("_is_kept").select(
-        *KEY, "part", *(pl.col(name).alias(f"_kept_{name}") for name in CONTENT_COLUMNS), pl.lit(True).alias("_has_part")
+        *KEY,
+        "part",
+        *(pl.col(name).alias(f"_kept_{name}") for name in CONTENT_COLUMNS),
+        pl.lit(True).alias("_has_part"),
     )
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"_kept_{name}")) for name in CONTENT_COLUMNS)
     return (

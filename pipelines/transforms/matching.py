@@ -15,7 +15,8 @@ from pipelines.transforms.allocation import share_out
 UNLOGGED = "__unlogged__"
 SHARED = "__shared__"
 DISCOUNT_TOLERANCE = (102, 100)
-"""Without provider usage, a bill of up to 2% above logged cost is a price difference; above that the rest is unlogged."""
+"""Without provider usage, a bill of up to 2% above logged cost is a price difference; above that the rest is
+unlogged."""
 
 OWNER = ["feature", "team", "cost_center", "provider", "account", "model", "service_tier", "component"]
 _PICO = 10**USD_SCALE
@@ -32,15 +33,21 @@ def usd(column: str) -> pl.Expr:
 
 
 def share_token_charges(claims: pl.DataFrame) -> pl.DataFrame:
-    """Shares of every billed key, `__unlogged__` included; per key they sum to its billed and its effective cost exactly.
+    """Shares of every billed key, `__unlogged__` included; per key they sum to its billed and its effective cost
+    exactly.
 
-    claims: int__token_claims. Returns `usage_date`, `key_id`, `match_level`, OWNER, `billed_cost_usd`, `effective_cost_usd`.
+    claims: int__token_claims. Returns `usage_date`, `key_id`, `match_level`, OWNER, `billed_cost_usd`,
+    `effective_cost_usd`.
     """
     weighted = claim_weights(claims)
     logged = weighted.filter(pl.col("feature").is_not_null() & (pl.col("weight") > 0))
     unlogged = (
         weighted.group_by("key_id")
-        .agg(pl.all().exclude("weight", *OWNER).first(), pl.col("provider").first(), pl.col("unlogged_weight").first().alias("weight"))
+        .agg(
+            pl.all().exclude("weight", *OWNER).first(),
+            pl.col("provider").first(),
+            pl.col("unlogged_weight").first().alias("weight"),
+        )
         .filter(pl.col("weight") > 0)
         .with_columns(
             pl.lit(UNLOGGED).alias("feature"),
@@ -72,7 +79,8 @@ def share_other_charges(claims: pl.DataFrame) -> pl.DataFrame:
 
 
 def claim_weights(claims: pl.DataFrame) -> pl.DataFrame:
-    """`claims` with `weight` per claimant and `unlogged_weight` per key: pico-dollars, or tokens where `by_tokens` is true.
+    """`claims` with `weight` per claimant and `unlogged_weight` per key: pico-dollars, or tokens where `by_tokens` is
+    true.
 
     Inside a key that is partly priced, a token without a price weighs what the priced ones weigh on average.
     """
@@ -92,21 +100,29 @@ def claim_weights(claims: pl.DataFrame) -> pl.DataFrame:
         pl.col("cost").sum().over(key).alias("priced_cost"),
         (pl.col("tokens") - pl.col("unpriced_tokens")).sum().over(key).alias("priced_tokens"),
     )
-    provider_unpriced = pl.col("has_provider_usage") & pl.col("provider_tokens").is_not_null() & pl.col("provider_cost").is_null()
+    provider_unpriced = (
+        pl.col("has_provider_usage") & pl.col("provider_tokens").is_not_null() & pl.col("provider_cost").is_null()
+    )
     rows = rows.with_columns(((pl.col("priced_cost") <= 0) | provider_unpriced).alias("by_tokens"))
     per_token = pl.max_horizontal("priced_tokens", pl.lit(1, dtype=pl.Int128))
     guessed = pl.col("unpriced_tokens") * pl.col("priced_cost") // per_token
     weight = pl.when(pl.col("by_tokens")).then(pl.col("tokens")).otherwise(pl.col("cost").fill_null(0) + guessed)
     rows = rows.with_columns(pl.when(pl.col("is_logged")).then(weight).otherwise(0).alias("weight"))
     rows = rows.with_columns(pl.col("weight").sum().over(key).alias("logged_weight"))
-    witness = pl.when(pl.col("by_tokens")).then(pl.col("provider_tokens")).otherwise(pl.col("provider_cost")).fill_null(0)
+    witness = (
+        pl.when(pl.col("by_tokens")).then(pl.col("provider_tokens")).otherwise(pl.col("provider_cost")).fill_null(0)
+    )
     with_usage = pl.max_horizontal(witness, "logged_weight")
     charged = pl.when(pl.col("billed_pico") == 0).then(pl.col("effective_pico")).otherwise(pl.col("billed_pico"))
     most, of = DISCOUNT_TOLERANCE
     is_price_gap = pl.col("by_tokens") | (charged * of <= pl.col("logged_weight") * most)
     without_usage = pl.when(is_price_gap).then(pl.col("logged_weight")).otherwise(charged)
     whole = pl.when(pl.col("has_provider_usage")).then(with_usage).otherwise(without_usage)
-    unlogged = pl.when(pl.col("logged_weight") == 0).then(pl.lit(1, dtype=pl.Int128)).otherwise(whole - pl.col("logged_weight"))
+    unlogged = (
+        pl.when(pl.col("logged_weight") == 0)
+        .then(pl.lit(1, dtype=pl.Int128))
+        .otherwise(whole - pl.col("logged_weight"))
+    )
     return rows.with_columns(unlogged.cast(pl.Int128).alias("unlogged_weight"), pl.col("weight").cast(pl.Int128))
 
 
@@ -114,6 +130,6 @@ def _shared(claims: pl.DataFrame, pool: str) -> pl.DataFrame:
     shared = claims
     for amount, share in (("billed_pico", "billed_share"), ("effective_pico", "effective_share")):
         shared = share_out(shared, pool=pool, amount=amount, weight="weight", tie=OWNER, share=share)
-    return shared.with_columns(usd("billed_share").alias("billed_cost_usd"), usd("effective_share").alias("effective_cost_usd")).sort(
-        pool, *OWNER, nulls_last=True
-    )
+    return shared.with_columns(
+        usd("billed_share").alias("billed_cost_usd"), usd("effective_share").alias("effective_cost_usd")
+    ).sort(pool, *OWNER, nulls_last=True)

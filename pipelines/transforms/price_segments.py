@@ -84,12 +84,14 @@ def price_segments(
     """
     distinct = keys.select(SEGMENT_KEYS).unique().sort(SEGMENT_KEYS).with_row_index("key_number")
     inputs = {
-        "price_keys": distinct.with_columns(pl.col("key_number").cast(pl.Int64)),
-        "model_candidates": resolution,
-        "price_book": book.filter(pl.col("provider").is_in(resolution.get_column("price_provider").unique().to_list())),
-        "price_component_sources": _component_sources(resolution, equivalents),
-        "price_schedule_hits": active_schedules(schedules, distinct.get_column("segment_start")),
-        "price_contract_matches": _contract_matches(resolution, contracts),
+        "int__price_keys": distinct.with_columns(pl.col("key_number").cast(pl.Int64)),
+        "int__model_candidates": resolution,
+        "ref__price_book": book.filter(
+            pl.col("provider").is_in(resolution.get_column("price_provider").unique().to_list())
+        ),
+        "int__price_component_sources": _component_sources(resolution, equivalents),
+        "int__price_schedule_hits": active_schedules(schedules, distinct.get_column("segment_start")),
+        "int__price_contract_matches": _contract_matches(resolution, contracts),
     }
     model = parse_model(SQL_ROOT / "intermediate" / "int__price_segments.sql")
     with tempfile.TemporaryDirectory(prefix="tokenmart-prices-") as folder, duckdb.connect(":memory:") as connection:

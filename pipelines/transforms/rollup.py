@@ -1,7 +1,7 @@
 """Rolling one day of requests up to the grain of prices and owners.
 
-What lives here: pure functions from core rows to roll-up rows. What does not: prices themselves (price_book.py), which days
-need it (rollup_days.py). After this step nothing reads a log again.
+What lives here: pure functions from core rows to roll-up rows. What does not: prices themselves (price_book.py), which
+days need it (rollup_days.py). After this step nothing reads a log again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pipelines.quantities import INPUT_LEAF_COLUMNS, TOKEN_COLUMNS
 
 SELF_HOSTED = "self_hosted"
 FEW_VALUES = 50
-"""A tag key with at most this many values a day is kept even when no rule reads it: it shows what a rule could catch."""
+"""A tag key with at most this many values a day is kept even when no rule reads it: it shows what a rule could
+catch."""
 
 _OWNER = ["source", "provider", "account", "model", "service_tier", "region", "feature_tag", "api_key_id", "user_group",
           "session_id", "tags", "status"]  # fmt: skip
@@ -33,7 +34,8 @@ READ = ["usage_date", "started_at", *_OWNER, *TOKEN_COLUMNS, "requests", "report
 class Grain:
     """What the roll-up must keep apart.
 
-    edges: `provider`, `model`, `edge` (UTC instants inside the day at which a price changes). thresholds: prompt sizes above
+    edges: `provider`, `model`, `edge` (UTC instants inside the day at which a price changes). thresholds: prompt sizes
+    above
     which a context band begins. tag_keys: tag keys that rules read. keeps_sessions: whether a rule reads session ids.
     """
 
@@ -117,7 +119,8 @@ def _keyed(rows: pl.DataFrame, grain: Grain) -> pl.DataFrame:
 
 
 def _with_segments(rows: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
-    """Self-hosted rows are cut by hour, because the ledger that prices them is: every hour is a price edge of theirs."""
+    """Self-hosted rows are cut by hour, because the ledger that prices them is: every hour is a price edge of
+    theirs."""
     start = pl.col("usage_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     hour = pl.col("started_at").dt.truncate("1h")
     is_own = pl.col("provider") == SELF_HOSTED
@@ -133,7 +136,9 @@ def _with_segments(rows: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
     placed = changing.sort("started_at").join_asof(
         edges.sort("edge"), left_on="started_at", right_on="edge", by=pair, strategy="backward", check_sortedness=False
     )
-    placed = placed.with_columns(pl.max_horizontal("edge", "segment_start").alias("segment_start")).select(whole.columns)
+    placed = placed.with_columns(pl.max_horizontal("edge", "segment_start").alias("segment_start")).select(
+        whole.columns
+    )
     return pl.concat([steady, placed])
 
 

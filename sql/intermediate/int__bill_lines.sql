@@ -2,13 +2,14 @@
 title = "Bill lines that count, in dollars, by kind of charge"
 grain = "One row per bill line of the source that counts for its provider, account and day"
 key = ["landed_file", "record_number"]
-inputs = ["core__billing", "core__fetched_buckets", "ref__sources", "ref__fx_rates", "ref__invoices", "ref__deployments", "int__model_names"]
+inputs = ["core__billing", "core__fetched_buckets", "ref__sources", "ref__fx_rates", "ref__invoices", "ref__deployments", "ref__commitments", "int__model_names"]
 rules = [
     "one bill source counts per provider, account and day, the one with the lowest precedence number; others are controls",
     "dollars are the amount in the bill's currency times the latest rate on or before the day; no rate: NULL",
     "an invoice in another currency has one rate, that of the day it was issued: cost at that rate is kept beside",
     "rent of machines that deployments.csv describes (bill_match) belongs to the infrastructure ledger and is left out here",
-    "kinds: token, non_token, credit, tax, commitment (purchases), adjustment",
+    "a purchase that commitments.csv describes has no effective cost of its own: it is amortised in int__allocated_commitments",
+    "kinds: unused_commitment (what nobody used of a commitment), token, non_token, credit, tax, commitment (purchases), adjustment",
 ]
 owner = "finops"
 --- */
@@ -123,6 +124,19 @@ machine_rent as (
         )
 ),
 
+amortised as (
+    select distinct
+        lines.landed_file,
+        lines.record_number
+    from core__billing as lines
+    inner join ref__commitments as commitments
+        on lines.provider = commitments.provider
+        and commitments.account in (lines.account, '*')
+        and (commitments.valid_from is null or cast(commitments.valid_from as date) <= lines.usage_date)
+        and (commitments.valid_to is null or cast(commitments.valid_to as date) > lines.usage_date)
+    where lines.charge_category = 'Purchase'
+),
+
 rate_days as (
     select
         lines.usage_date,
@@ -187,6 +201,7 @@ select
         when lines.charge_category = 'Tax' then 'tax'
         when lines.charge_category = 'Credit' then 'credit'
         when lines.charge_category = 'Purchase' then 'commitment'
+        when lines.commitment_status = 'Unused' then 'unused_commitment'
         when lines.is_token_charge then 'token'
         when lines.charge_category = 'Adjustment' then 'adjustment'
         else 'non_token'
@@ -208,6 +223,7 @@ select
     ) as billed_cost_usd,
     cast(
         case
+            when amortised.landed_file is not null then 0
             when lines.billing_currency = 'USD' then lines.effective_cost_in_currency
             else round(
                 cast(lines.effective_cost_in_currency as decimal(22, 12)) * cast(rated.usd_per_unit as decimal(16, 12)), 12
@@ -247,6 +263,8 @@ left join int__model_names as names
     and lines.model = names.model
     and (names.valid_from is null or cast(names.valid_from as date) <= lines.usage_date)
     and (names.valid_to is null or cast(names.valid_to as date) > lines.usage_date)
+left join amortised
+    on lines.landed_file = amortised.landed_file and lines.record_number = amortised.record_number
 left join machine_rent
     on lines.landed_file = machine_rent.landed_file and lines.record_number = machine_rent.record_number
 where machine_rent.landed_file is null

@@ -94,12 +94,16 @@ differences as (
         coalesce(recomputed.service_tier, frozen.service_tier) as service_tier,
         cast(coalesce(recomputed.requests, 0) - coalesce(frozen.requests, 0) as bigint) as requests,
         cast(coalesce(recomputed.input_tokens, 0) - coalesce(frozen.input_tokens, 0) as bigint) as input_tokens,
-        cast(coalesce(recomputed.cached_input_tokens, 0) - coalesce(frozen.cached_input_tokens, 0) as bigint) as cached_input_tokens,
-        cast(coalesce(recomputed.cache_write_tokens, 0) - coalesce(frozen.cache_write_tokens, 0) as bigint) as cache_write_tokens,
+        cast(coalesce(recomputed.cached_input_tokens, 0) - coalesce(frozen.cached_input_tokens, 0) as bigint)
+            as cached_input_tokens,
+        cast(coalesce(recomputed.cache_write_tokens, 0) - coalesce(frozen.cache_write_tokens, 0) as bigint)
+            as cache_write_tokens,
         cast(coalesce(recomputed.output_tokens, 0) - coalesce(frozen.output_tokens, 0) as bigint) as output_tokens,
-        cast(coalesce(recomputed.reasoning_tokens, 0) - coalesce(frozen.reasoning_tokens, 0) as bigint) as reasoning_tokens,
+        cast(coalesce(recomputed.reasoning_tokens, 0) - coalesce(frozen.reasoning_tokens, 0) as bigint)
+            as reasoning_tokens,
         cast(coalesce(recomputed.total_tokens, 0) - coalesce(frozen.total_tokens, 0) as bigint) as total_tokens,
-        cast(coalesce(recomputed.unpriced_tokens, 0) - coalesce(frozen.unpriced_tokens, 0) as bigint) as unpriced_tokens,
+        cast(coalesce(recomputed.unpriced_tokens, 0) - coalesce(frozen.unpriced_tokens, 0) as bigint)
+            as unpriced_tokens,
         cast(
             case
                 when recomputed.list_cost_usd is not null or frozen.list_cost_usd is not null

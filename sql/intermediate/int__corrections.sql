@@ -82,12 +82,16 @@ remaining as (
         coalesce(differences.service_tier, posted.service_tier) as service_tier,
         cast(coalesce(differences.requests, 0) - coalesce(posted.requests, 0) as bigint) as requests,
         cast(coalesce(differences.input_tokens, 0) - coalesce(posted.input_tokens, 0) as bigint) as input_tokens,
-        cast(coalesce(differences.cached_input_tokens, 0) - coalesce(posted.cached_input_tokens, 0) as bigint) as cached_input_tokens,
-        cast(coalesce(differences.cache_write_tokens, 0) - coalesce(posted.cache_write_tokens, 0) as bigint) as cache_write_tokens,
+        cast(coalesce(differences.cached_input_tokens, 0) - coalesce(posted.cached_input_tokens, 0) as bigint)
+            as cached_input_tokens,
+        cast(coalesce(differences.cache_write_tokens, 0) - coalesce(posted.cache_write_tokens, 0) as bigint)
+            as cache_write_tokens,
         cast(coalesce(differences.output_tokens, 0) - coalesce(posted.output_tokens, 0) as bigint) as output_tokens,
-        cast(coalesce(differences.reasoning_tokens, 0) - coalesce(posted.reasoning_tokens, 0) as bigint) as reasoning_tokens,
+        cast(coalesce(differences.reasoning_tokens, 0) - coalesce(posted.reasoning_tokens, 0) as bigint)
+            as reasoning_tokens,
         cast(coalesce(differences.total_tokens, 0) - coalesce(posted.total_tokens, 0) as bigint) as total_tokens,
-        cast(coalesce(differences.unpriced_tokens, 0) - coalesce(posted.unpriced_tokens, 0) as bigint) as unpriced_tokens,
+        cast(coalesce(differences.unpriced_tokens, 0) - coalesce(posted.unpriced_tokens, 0) as bigint)
+            as unpriced_tokens,
         cast(
             case
                 when differences.list_cost_usd is not null or posted.list_cost_usd is not null

@@ -2,13 +2,14 @@
 title = "What each feature cost per UTC day, computed from all that is known now"
 grain = "One row per UTC day, feature, team, cost center, provider, account, model and service tier"
 key = ["usage_date", "feature", "team", "cost_center", "provider", "account", "model", "service_tier"]
-inputs = ["int__usage_cost", "int__allocated_tokens", "int__allocated_shared", "int__bill_coverage", "int__bill_lines", "int__month_gate", "int__infrastructure_shares", "ref__clock"]
+inputs = ["int__usage_cost", "int__allocated_tokens", "int__allocated_shared", "int__allocated_commitments", "int__bill_coverage", "int__bill_lines", "int__month_gate", "int__infrastructure_shares", "ref__clock"]
 rules = [
     "list and contracted cost price the logged tokens; NULL where nothing of the row could be priced",
     "billed cost is the row's share of the bill, NULL until a complete bill bucket covers its provider, account and day",
     "effective cost is the share of the bill where one is complete, else contracted cost; tiers that a bill leaves out by rule keep contracted cost",
     "cost_status: estimated without a complete bill, provisional while the provider may still restate it or its account's month does not pass the gate of 0.5%, else final",
     "self-hosted rows have no list, contracted and billed cost; their effective cost is the all-in share of the ledger's usage basis, idle capacity on __idle__ by default, final once the ledger prices their deployment and day, else NULL and estimated",
+    "commitments of commitments.csv count amortised on days with a complete bill: the used part by use, the rest on __unused_commitment__",
     "always current, closed months too: what is published of those stands in mart__feature_cost_daily",
     "cost_per_mtok_usd is one stored sum times 10^6 over another, NULL at zero tokens; never average it",
 ]
@@ -63,6 +64,20 @@ shares as (
         effective_cost_usd,
         effective_cost_usd as non_token_cost_usd
     from int__allocated_shared
+    union all
+    select
+        usage_date,
+        feature,
+        team,
+        cost_center,
+        provider,
+        account,
+        model,
+        service_tier,
+        cast(0 as decimal(38, 12)) as billed_cost_usd,
+        effective_cost_usd,
+        cast(0 as decimal(38, 12)) as non_token_cost_usd
+    from int__allocated_commitments
 ),
 
 accounts as (

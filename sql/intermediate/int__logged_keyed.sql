@@ -26,15 +26,55 @@ with placed as (
         side.is_unpriced,
         side.tokens,
         side.contracted_cost_usd,
-        cast(side.usage_date as varchar) || '|' || side.provider || '|' || case when detail.has_account then side.account else '*' end || '|' || side.match_model || '|' || side.service_tier || '|' || side.match_component as level_1,
-        cast(side.usage_date as varchar) || '|' || side.provider || '|' || case when detail.has_account then side.account else '*' end || '|' || side.match_model || '|*|' || side.match_component as level_2,
-        cast(side.usage_date as varchar) || '|' || side.provider || '|' || case when detail.has_account then side.account else '*' end || '|' || side.match_model || '|' || side.service_tier || '|*' as level_3,
-        cast(side.usage_date as varchar) || '|' || side.provider || '|' || case when detail.has_account then side.account else '*' end || '|' || side.match_model || '|*|*' as level_4,
-        cast(side.usage_date as varchar) || '|' || side.provider || '|' || case when detail.has_account then side.account else '*' end || '|*|*|*' as level_5
+        cast(side.usage_date as varchar)
+        || '|'
+        || side.provider
+        || '|'
+        || case when detail.has_account then side.account else '*' end
+        || '|'
+        || side.match_model
+        || '|'
+        || side.service_tier
+        || '|'
+        || side.match_component as level_1,
+        cast(side.usage_date as varchar)
+        || '|'
+        || side.provider
+        || '|'
+        || case when detail.has_account then side.account else '*' end
+        || '|'
+        || side.match_model
+        || '|*|'
+        || side.match_component as level_2,
+        cast(side.usage_date as varchar)
+        || '|'
+        || side.provider
+        || '|'
+        || case when detail.has_account then side.account else '*' end
+        || '|'
+        || side.match_model
+        || '|'
+        || side.service_tier
+        || '|*' as level_3,
+        cast(side.usage_date as varchar)
+        || '|'
+        || side.provider
+        || '|'
+        || case when detail.has_account then side.account else '*' end
+        || '|'
+        || side.match_model
+        || '|*|*' as level_4,
+        cast(side.usage_date as varchar)
+        || '|'
+        || side.provider
+        || '|'
+        || case when detail.has_account then side.account else '*' end
+        || '|*|*|*' as level_5
     from int__usage_cost as side
     left join int__match_detail as detail
         on side.usage_date = detail.usage_date and side.provider = detail.provider
-    where side.status not in ('failure', 'blocked')
+    where
+        side.status not in ('failure', 'blocked')
         and not (side.provider = 'anthropic' and side.service_tier = 'priority')
         and side.meter_quantity is null
         and side.component <> 'requests'
@@ -58,7 +98,9 @@ select
     placed.contracted_cost_usd,
     coalesce(key_1.key_id, key_2.key_id, key_3.key_id, key_4.key_id, key_5.key_id) as key_id,
     cast(
-        coalesce(key_1.match_level, key_2.match_level, key_3.match_level, key_4.match_level, key_5.match_level) as integer
+        coalesce(
+            key_1.match_level, key_2.match_level, key_3.match_level, key_4.match_level, key_5.match_level
+        ) as integer
     ) as match_level
 from placed
 left join int__billed_keys as key_1 on placed.level_1 = key_1.key_id
@@ -67,4 +109,16 @@ left join int__billed_keys as key_3 on placed.level_3 = key_3.key_id
 left join int__billed_keys as key_4 on placed.level_4 = key_4.key_id
 left join int__billed_keys as key_5 on placed.level_5 = key_5.key_id
 order by
-    placed.usage_date, placed.feature, placed.team, placed.cost_center, placed.provider, placed.account, placed.model, placed.match_model, placed.service_tier, placed.status, placed.component, placed.match_component, placed.is_unpriced
+    placed.usage_date,
+    placed.feature,
+    placed.team,
+    placed.cost_center,
+    placed.provider,
+    placed.account,
+    placed.model,
+    placed.match_model,
+    placed.service_tier,
+    placed.status,
+    placed.component,
+    placed.match_component,
+    placed.is_unpriced

@@ -3,8 +3,8 @@ title = "Price of every component for each priced moment"
 grain = "One row per provider, account, model, service_tier, region, segment_start, component and context band; bands are disjoint"
 key = ["provider", "account", "model", "service_tier", "region", "segment_start", "component", "prompt_tokens_gt"]
 inputs = [
-    "price_keys", "model_candidates", "price_book", "price_component_sources", "price_schedule_hits",
-    "price_contract_matches",
+    "int__price_keys", "int__model_candidates", "ref__price_book", "int__price_component_sources", "int__price_schedule_hits",
+    "int__price_contract_matches",
 ]
 rules = [
     "the price in force at the start of the segment, never a later one",
@@ -30,8 +30,8 @@ with candidates as (
         coalesce(names.price_region, keys.region) as price_region,
         coalesce(names.price_tier_override, keys.service_tier) as price_tier,
         names.normaliser
-    from price_keys as keys
-    inner join model_candidates as names
+    from int__price_keys as keys
+    inner join int__model_candidates as names
         on keys.provider = names.provider
         and keys.model = names.model
         and (names.region is null or names.region = keys.region)
@@ -62,12 +62,12 @@ in_force as (
             else false
         end as is_low_confidence
     from candidates
-    inner join price_book as book
+    inner join ref__price_book as book
         on candidates.price_provider = book.provider
         and candidates.price_model = book.model
         and candidates.price_tier = book.service_tier
         and candidates.segment_start >= book.valid_from
-    left join price_schedule_hits as hits
+    left join int__price_schedule_hits as hits
         on book.schedule = hits.schedule
         and candidates.segment_start = hits.segment_start
     where
@@ -104,10 +104,10 @@ by_component as (
         sources.component,
         sources.preference
     from chosen
-    inner join price_component_sources as sources
+    inner join int__price_component_sources as sources
         on chosen.price_model = sources.price_model
         and chosen.priced_as = sources.priced_as
-    inner join price_keys as keys
+    inner join int__price_keys as keys
         on chosen.key_number = keys.key_number
         and sources.provider = keys.provider
 ),
@@ -193,7 +193,7 @@ listed as (
         keys.segment_start,
         ranked.*
     from ranked
-    inner join price_keys as keys on ranked.key_number = keys.key_number
+    inner join int__price_keys as keys on ranked.key_number = keys.key_number
     where ranked.place = 1
 ),
 
@@ -220,7 +220,7 @@ contracts as (
                 matches.contract_id asc
         ) as place
     from listed
-    inner join price_contract_matches as matches
+    inner join int__price_contract_matches as matches
         on listed.provider = matches.provider
         and listed.model = matches.model
     where

@@ -269,6 +269,7 @@ line_effects as (
             when 'tax' then 'tax'
             when 'credit' then 'credits'
             when 'commitment' then 'commitment'
+            when 'unused_commitment' then 'commitment'
             else 'non_token_charges'
         end as cause,
         lines.landed_file || ':' || cast(lines.record_number as varchar) as evidence,

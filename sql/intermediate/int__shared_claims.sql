@@ -6,7 +6,7 @@ inputs = ["int__bill_lines", "int__allocated_tokens", "int__usage_cost", "ref__s
 rules = [
     "shared_costs.csv decides by provider, account and text of the line, lowest priority number first",
     "no rule: credits follow the token charges of their provider, account and day; fees follow logged meters; taxes, purchases and adjustments stay __shared__",
-    "a pool that nobody can claim is __shared__",
+    "a pool that nobody can claim is __shared__; what nobody used of a commitment is __unused_commitment__, whatever the rules say",
 ]
 owner = "finops"
 --- */
@@ -51,14 +51,13 @@ placed as (
         lines.account,
         lines.charge_kind,
         ruled.priority,
-        coalesce(
-            ruled.method,
-            case
-                when lines.charge_kind = 'credit' then 'token_cost'
-                when lines.charge_kind = 'non_token' then 'meter'
-                else 'keep'
-            end
-        ) as method,
+        case
+            when lines.charge_kind = 'unused_commitment' then 'unused'
+            when ruled.method is not null then ruled.method
+            when lines.charge_kind = 'credit' then 'token_cost'
+            when lines.charge_kind = 'non_token' then 'meter'
+            else 'keep'
+        end as method,
         lines.billed_cost_usd,
         lines.effective_cost_usd
     from lines
@@ -192,7 +191,7 @@ claimed as (
 unclaimed as (
     select
         pools.key_id,
-        '__shared__' as feature,
+        case when pools.method = 'unused' then '__unused_commitment__' else '__shared__' end as feature,
         cast(null as varchar) as team,
         cast(null as varchar) as cost_center,
         pools.account,

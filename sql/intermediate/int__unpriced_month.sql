@@ -35,7 +35,13 @@ gaps as (
     inner join totals
         on priced.usage_date = totals.usage_date and priced.row_number = totals.row_number
     where priced.lacks_price
-    group by strftime(priced.usage_date, '%Y-%m'), priced.provider, priced.model, priced.service_tier, priced.region, priced.component
+    group by
+        strftime(priced.usage_date, '%Y-%m'),
+        priced.provider,
+        priced.model,
+        priced.service_tier,
+        priced.region,
+        priced.component
 )
 
 select

@@ -219,7 +219,7 @@ request_rows as (
 
 meters as (
     select
-        - row_number() over (
+        -row_number() over (
             order by
                 usage_date, segment_start, source, provider, account, model, service_tier, region, meter,
                 feature_tag, api_key_id, user_group, session_id, tags

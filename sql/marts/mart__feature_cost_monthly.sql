@@ -48,7 +48,9 @@ select
         cast(months.effective_cost_usd as double) * 1000000 / nullif(months.output_tokens, 0) as decimal(38, 12)
     ) as cost_per_mtok_output_usd,
     cast(
-        cast(months.effective_cost_usd as double) * 100 / nullif(cast(totals.total_cost_usd as double), 0) as decimal(18, 6)
+        cast(months.effective_cost_usd as double)
+        * 100
+        / nullif(cast(totals.total_cost_usd as double), 0) as decimal(18, 6)
     ) as share_of_total_percent,
     cast(months.effective_cost_usd - before.effective_cost_usd as decimal(38, 12)) as change_on_month_before_usd,
     cast(

@@ -61,6 +61,8 @@ billed as (
         case when detail.has_account is null or detail.has_account then lines.account else '*' end
 ),
 
+with_bill as (select distinct provider from int__bill_lines),
+
 pairs as (
     select
         usage_date,
@@ -85,7 +87,7 @@ pairs as (
         coverage.provider,
         coverage.account
     from int__bill_coverage as coverage
-    inner join (select distinct provider from int__bill_lines) as with_bill on coverage.provider = with_bill.provider
+    inner join with_bill on coverage.provider = with_bill.provider
     where coverage.account <> '*'
 ),
 
@@ -147,27 +149,54 @@ select
         as decimal(38, 12)
     ) as billed_cost_usd,
     cast(null as decimal(38, 12)) as invoice_total_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.price_gap_usd, 0) end as decimal(38, 12)) as price_gap_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.unlogged_usd, 0) end as decimal(38, 12)) as unlogged_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.overlogged_usd, 0) end as decimal(38, 12)) as overlogged_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.unpriced_usd, 0) end as decimal(38, 12)) as unpriced_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.non_token_charges_usd, 0) end as decimal(38, 12)) as non_token_charges_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.credits_usd, 0) end as decimal(38, 12)) as credits_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.tax_usd, 0) end as decimal(38, 12)) as tax_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.commitment_usd, 0) end as decimal(38, 12)) as commitment_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.excluded_from_cost_api_usd, 0) end as decimal(38, 12)) as excluded_from_cost_api_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.not_billed_usd, 0) end as decimal(38, 12)) as not_billed_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.timing_usd, 0) end as decimal(38, 12)) as timing_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.fx_usd, 0) end as decimal(38, 12)) as fx_usd,
+    cast(
+        case when billing_providers.provider is not null then coalesce(causes.price_gap_usd, 0) end as decimal(38, 12)
+    ) as price_gap_usd,
+    cast(
+        case when billing_providers.provider is not null then coalesce(causes.unlogged_usd, 0) end as decimal(38, 12)
+    ) as unlogged_usd,
+    cast(
+        case when billing_providers.provider is not null then coalesce(causes.overlogged_usd, 0) end as decimal(38, 12)
+    ) as overlogged_usd,
+    cast(
+        case when billing_providers.provider is not null then coalesce(causes.unpriced_usd, 0) end as decimal(38, 12)
+    ) as unpriced_usd,
+    cast(
+        case when billing_providers.provider is not null then coalesce(causes.non_token_charges_usd, 0) end as decimal(
+            38, 12
+        )
+    ) as non_token_charges_usd,
+    cast(case when billing_providers.provider is not null then coalesce(causes.credits_usd, 0) end as decimal(38, 12))
+        as credits_usd,
+    cast(case when billing_providers.provider is not null then coalesce(causes.tax_usd, 0) end as decimal(38, 12))
+        as tax_usd,
+    cast(
+        case when billing_providers.provider is not null then coalesce(causes.commitment_usd, 0) end as decimal(38, 12)
+    ) as commitment_usd,
+    cast(
+        case
+            when billing_providers.provider is not null then coalesce(causes.excluded_from_cost_api_usd, 0)
+        end as decimal(38, 12)
+    ) as excluded_from_cost_api_usd,
+    cast(
+        case when billing_providers.provider is not null then coalesce(causes.not_billed_usd, 0) end as decimal(38, 12)
+    ) as not_billed_usd,
+    cast(case when billing_providers.provider is not null then coalesce(causes.timing_usd, 0) end as decimal(38, 12))
+        as timing_usd,
+    cast(case when billing_providers.provider is not null then coalesce(causes.fx_usd, 0) end as decimal(38, 12))
+        as fx_usd,
     cast(case when billing_providers.provider is not null then 0 end as decimal(38, 12)) as rounding_usd,
-    cast(case when billing_providers.provider is not null then coalesce(causes.unexplained_usd, 0) end as decimal(38, 12)) as unexplained_usd,
+    cast(
+        case when billing_providers.provider is not null then coalesce(causes.unexplained_usd, 0) end as decimal(38, 12)
+    ) as unexplained_usd,
     case
         when covered.provider is null then 'estimated'
         when
             pairs.provider in ('google', 'gcp') and pairs.usage_date + interval 60 day > clock.today then 'provisional'
         when
             pairs.provider in ('aws', 'aws_bedrock', 'azure', 'azure_openai')
-            and date_trunc('month', pairs.usage_date) + interval 1 month + interval 5 day > clock.today then 'provisional'
+            and date_trunc('month', pairs.usage_date) + interval 1 month + interval 5 day > clock.today
+            then 'provisional'
         when
             pairs.provider not in ('google', 'gcp', 'aws', 'aws_bedrock', 'azure', 'azure_openai')
             and pairs.usage_date + interval 35 day > clock.today then 'provisional'
@@ -176,17 +205,33 @@ select
     case
         when billing_providers.provider is null then 'no bill has been landed for this provider this month'
         when covered.provider is null then 'no complete bill bucket for this day: fetch or land it'
-        when coalesce(billed.lines_without_rate, 0) > 0 then 'bill lines without an exchange rate: add the day to fx_rates.csv'
+        when
+            coalesce(billed.lines_without_rate, 0) > 0
+            then 'bill lines without an exchange rate: add the day to fx_rates.csv'
         when causes.has_unit_suspect = 1
-            then 'unit_suspect: billed is about 100 or 1,000 times off; check cents against dollars and tokens against thousands'
+            then
+                'unit_suspect: billed is about 100 or 1,000 times off; check cents against dollars '
+                || 'and tokens against thousands'
         when causes.has_price_suspect = 1
-            then 'price_suspect: billed is outside 0.5 to 1.25 times the metered price; check the price book and contracts'
-        when coalesce(causes.unpriced_usd, 0) <> 0 then 'billed tokens have no price: see mart__unpriced_usage, then prices add'
-        when coalesce(causes.overlogged_usd, 0) <> 0 then 'more was logged than the provider counted: look for a log landed twice, cached tokens or a batch counted twice'
-        when coalesce(causes.unlogged_usd, 0) <> 0 then 'the provider counted more than was logged: traffic bypasses the logs, or a day of logs is missing'
+            then
+                'price_suspect: billed is outside 0.5 to 1.25 times the metered price; check the '
+                || 'price book and contracts'
+        when
+            coalesce(causes.unpriced_usd, 0) <> 0
+            then 'billed tokens have no price: see mart__unpriced_usage, then prices add'
+        when
+            coalesce(causes.overlogged_usd, 0) <> 0
+            then
+                'more was logged than the provider counted: look for a log landed twice, cached '
+                || 'tokens or a batch counted twice'
+        when
+            coalesce(causes.unlogged_usd, 0) <> 0
+            then 'the provider counted more than was logged: traffic bypasses the logs, or a day of logs is missing'
         when coalesce(causes.price_gap_usd, 0) * 200 > abs(billed.billed_cost_usd)
-            then 'price_gap: billed above the contracted price; look for a stale price or a surcharge: prices show, prices add'
-        when - coalesce(causes.price_gap_usd, 0) * 200 > abs(billed.billed_cost_usd)
+            then
+                'price_gap: billed above the contracted price; look for a stale price or a '
+                || 'surcharge: prices show, prices add'
+        when -coalesce(causes.price_gap_usd, 0) * 200 > abs(billed.billed_cost_usd)
             then 'price_gap: billed below the contracted price; a discount may be missing in contract_prices.csv'
         when coalesce(causes.not_billed_usd, 0) <> 0
             then 'logged usage does not stand on a complete bill: failed or blocked requests, or a line that is missing'
@@ -198,7 +243,9 @@ cross join ref__clock as clock
 left join logged
     on pairs.usage_date = logged.usage_date and pairs.provider = logged.provider and pairs.account = logged.account
 left join provided
-    on pairs.usage_date = provided.usage_date and pairs.provider = provided.provider and pairs.account = provided.account
+    on pairs.usage_date = provided.usage_date
+    and pairs.provider = provided.provider
+    and pairs.account = provided.account
 left join billed
     on pairs.usage_date = billed.usage_date and pairs.provider = billed.provider and pairs.account = billed.account
 left join covered

@@ -142,17 +142,28 @@ together as (
                 when
                     days.unlogged_usd > 0 and days.overlogged_usd < 0
                     and abs(days.unlogged_usd + days.overlogged_usd) * 50 <= days.unlogged_usd
-                    then 'zone_suspect: what is missing on some days is too much on others; check the time zone of the logs'
+                    then
+                        'zone_suspect: what is missing on some days is too much on others; check the '
+                        || 'time zone of the logs'
                 when days.overlogged_usd < 0
-                    then 'more was logged than the provider counted: look for a log landed twice, cached tokens or a batch counted twice'
+                    then
+                        'more was logged than the provider counted: look for a log landed twice, '
+                        || 'cached tokens or a batch counted twice'
                 when days.unlogged_usd > 0
-                    then 'the provider counted more than was logged: traffic bypasses the logs, or a day of logs is missing'
+                    then
+                        'the provider counted more than was logged: traffic bypasses the logs, or a '
+                        || 'day of logs is missing'
                 when days.price_gap_usd * 200 > abs(days.billed_cost_usd)
-                    then 'price_gap: billed above the contracted price; look for a stale price or a surcharge: prices show, prices add'
-                when - days.price_gap_usd * 200 > abs(days.billed_cost_usd)
-                    then 'price_gap: billed below the contracted price; a discount may be missing in contract_prices.csv'
+                    then
+                        'price_gap: billed above the contracted price; look for a stale price or a '
+                        || 'surcharge: prices show, prices add'
+                when -days.price_gap_usd * 200 > abs(days.billed_cost_usd)
+                    then
+                        'price_gap: billed below the contracted price; a discount may be missing in contract_prices.csv'
                 when days.not_billed_usd <> 0
-                    then 'logged usage does not stand on a complete bill: failed or blocked requests, or a line that is missing'
+                    then
+                        'logged usage does not stand on a complete bill: failed or blocked requests, '
+                        || 'or a line that is missing'
             end
         ) as reason,
         invoiced.invoice_total_usd
@@ -176,13 +187,15 @@ tied as (
         *,
         case
             when invoice_gap_usd is null then cast(0 as decimal(38, 12))
-            when invoice_gap_usd * 200 <= day_rows and invoice_gap_usd * 200 >= - day_rows then invoice_gap_usd
+            when invoice_gap_usd * 200 <= day_rows and invoice_gap_usd * 200 >= -day_rows then invoice_gap_usd
             else cast(0 as decimal(38, 12))
         end as rounding_usd,
         coalesce(unexplained_usd, 0)
         + case
             when invoice_gap_usd is null then cast(0 as decimal(38, 12))
-            when invoice_gap_usd * 200 <= day_rows and invoice_gap_usd * 200 >= - day_rows then cast(0 as decimal(38, 12))
+            when
+                invoice_gap_usd * 200 <= day_rows and invoice_gap_usd * 200 >= -day_rows
+                then cast(0 as decimal(38, 12))
             else invoice_gap_usd
         end as all_unexplained_usd,
         case
@@ -207,16 +220,18 @@ select
     cast(case when charged_usd is not null then coalesce(unlogged_usd, 0) end as decimal(38, 12)) as unlogged_usd,
     cast(case when charged_usd is not null then coalesce(overlogged_usd, 0) end as decimal(38, 12)) as overlogged_usd,
     cast(case when charged_usd is not null then coalesce(unpriced_usd, 0) end as decimal(38, 12)) as unpriced_usd,
-    cast(case when charged_usd is not null then coalesce(non_token_charges_usd, 0) end as decimal(38, 12)) as non_token_charges_usd,
+    cast(case when charged_usd is not null then coalesce(non_token_charges_usd, 0) end as decimal(38, 12))
+        as non_token_charges_usd,
     cast(case when charged_usd is not null then coalesce(credits_usd, 0) end as decimal(38, 12)) as credits_usd,
     cast(case when charged_usd is not null then coalesce(tax_usd, 0) end as decimal(38, 12)) as tax_usd,
     cast(case when charged_usd is not null then coalesce(commitment_usd, 0) end as decimal(38, 12)) as commitment_usd,
-    cast(case when charged_usd is not null then coalesce(excluded_from_cost_api_usd, 0) end as decimal(38, 12)) as excluded_from_cost_api_usd,
+    cast(case when charged_usd is not null then coalesce(excluded_from_cost_api_usd, 0) end as decimal(38, 12))
+        as excluded_from_cost_api_usd,
     cast(case when charged_usd is not null then coalesce(not_billed_usd, 0) end as decimal(38, 12)) as not_billed_usd,
     cast(
         case
             when charged_usd is null then null
-            when lines_usd is null then - metered_cost_usd
+            when lines_usd is null then -metered_cost_usd
             else coalesce(timing_usd, 0)
         end as decimal(38, 12)
     ) as timing_usd,
@@ -226,20 +241,24 @@ select
     cast(
         case
             when price_gap_usd < 0
-                then - cast(price_gap_usd as double) * 100
-                / nullif(cast(coalesce(provider_cost_usd, metered_cost_usd) as double), 0)
+                then
+                    -cast(price_gap_usd as double) * 100
+                    / nullif(cast(coalesce(provider_cost_usd, metered_cost_usd) as double), 0)
         end as decimal(18, 6)
     ) as implied_discount_percent,
     case
         when worst_status = 3 then 'estimated'
-        when abs(all_unexplained_usd) * 200 > greatest(abs(charged_usd), abs(coalesce(invoice_total_usd, 0))) then 'provisional'
+        when
+            abs(all_unexplained_usd) * 200 > greatest(abs(charged_usd), abs(coalesce(invoice_total_usd, 0)))
+            then 'provisional'
         when worst_status = 2 then 'provisional'
         else 'final'
     end as status,
     case
         when abs(all_unexplained_usd) * 200 > greatest(abs(charged_usd), abs(coalesce(invoice_total_usd, 0)))
-            then coalesce(reason, 'the invoice differs from its lines: a line is missing or was billed elsewhere')
-            || ' (unexplained is above 0.5% of billed: the month cannot be closed)'
+            then
+                coalesce(reason, 'the invoice differs from its lines: a line is missing or was billed elsewhere')
+                || ' (unexplained is above 0.5% of billed: the month cannot be closed)'
         else reason
     end as reason
 from tied

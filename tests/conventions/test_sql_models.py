@@ -149,7 +149,9 @@ def test_no_two_files_make_the_same_table() -> None:
 
 def test_no_sql_stands_outside_its_folder() -> None:
     stray = [
-        str(path.relative_to(ROOT)) for path in tracked_files() if path.suffix == ".sql" and SQL not in path.parents
+        str(path.relative_to(ROOT))
+        for path in tracked_files()
+        if path.suffix == ".sql" and SQL not in path.parents and ROOT / "benchmarks" not in path.parents
     ]
     assert not stray, f"move below sql/: {stray}"
 

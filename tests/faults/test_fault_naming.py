@@ -1,7 +1,8 @@
 """Each fault of money.md §4, injected one at a time into a small coherent month, is named with its exact dollars.
 
 What lives here: the faults, the cause column that must move, by how much, and what the reason tells to do. What does
-not: the coherent month itself (tests/integration/small_month.py), the arithmetic of causes at random (tests/properties).
+not: the coherent month itself (tests/integration/small_month.py), the arithmetic of causes at random
+(tests/properties).
 All amounts are worked by hand from the month's prices: OpenAI bills $4.00 a day ($3.00 input, $1.00 output), Anthropic
 $3.10 ($2.00 input, $0.10 cache reads, $1.00 output); six days, so $24.00 and $18.60 a month.
 """
@@ -33,10 +34,7 @@ from tests.integration.small_month import (
 )
 
 DAY, NEXT = DAYS[2], DAYS[3]
-CAUSES = (
-    "price_gap unlogged overlogged unpriced non_token_charges credits tax commitment excluded_from_cost_api not_billed"
-    " timing fx rounding unexplained"
-).split()
+CAUSES = ["price_gap", "unlogged", "overlogged", "unpriced", "non_token_charges", "credits", "tax", "commitment", "excluded_from_cost_api", "not_billed", "timing", "fx", "rounding", "unexplained"]
 
 
 @dataclass(frozen=True)

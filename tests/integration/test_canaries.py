@@ -1,7 +1,9 @@
 """Nothing private survives intake: words planted in every request-log format are in no byte of lake, marts or index.
 
-Each format carries the same canaries where its provider or gateway puts prompts, completions, names, e-mail addresses and
-keys. A word counts as found when it stands in a file's raw bytes, in any value of a Parquet or DuckDB table, or in the index.
+Each format carries the same canaries where its provider or gateway puts prompts, completions, names, e-mail addresses
+and
+keys. A word counts as found when it stands in a file's raw bytes, in any value of a Parquet or DuckDB table, or in the
+index.
 """
 
 from __future__ import annotations
@@ -111,7 +113,13 @@ def claude_code() -> str:
 
 
 def codex_cli() -> str:
-    usage = {"input_tokens": 11, "cached_input_tokens": 0, "output_tokens": 7, "reasoning_output_tokens": 0, "total_tokens": 18}
+    usage = {
+        "input_tokens": 11,
+        "cached_input_tokens": 0,
+        "output_tokens": 7,
+        "reasoning_output_tokens": 0,
+        "total_tokens": 18,
+    }
     info = {"total_token_usage": usage, "last_token_usage": usage}
     return lines(
         {"timestamp": AT, "type": "session_meta", "payload": {"id": "s1", "cwd": f"/{NAME}", "instructions": PROMPT}},
@@ -122,7 +130,13 @@ def codex_cli() -> str:
 
 
 def openai_batch() -> str:
-    body = {"id": "chatcmpl-canary4", "created": 1793534400, "model": "gpt-4o", "usage": OPENAI_USAGE, "choices": CHOICES}
+    body = {
+        "id": "chatcmpl-canary4",
+        "created": 1793534400,
+        "model": "gpt-4o",
+        "usage": OPENAI_USAGE,
+        "choices": CHOICES,
+    }
     response = {"status_code": 200, "request_id": "r", "body": body}
     return lines({"id": "batch_req_1", "custom_id": EMAIL, "response": response, "error": None})
 

@@ -1,7 +1,7 @@
 """A month is closed, and what comes afterwards is a correction with a cause: closed + adjustments = recomputed.
 
-What lives here: closing, late and restated bills, credits after the close, as-of, the journal of restatements. What does
-not: faults inside an open month (tests/faults/test_fault_naming.py).
+What lives here: closing, late and restated bills, credits after the close, as-of, the journal of restatements. What
+does not: faults inside an open month (tests/faults/test_fault_naming.py).
 The month is that of small_month.py: $24.00 of OpenAI and $18.60 of Anthropic over six days, $42.60 in all.
 """
 
@@ -19,9 +19,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.inspection.check_run import checks_on_lake
 from pipelines.closing import close_month, closed_months, reasons_against
 from pipelines.errors import CloseRefusedError, UsageError
+from pipelines.inspection.check_run import checks_on_lake
 from pipelines.lake import Lake, file_sha256
 from pipelines.publish.snapshot import snapshot_at
 from pipelines.settings import Settings
@@ -115,9 +115,10 @@ def test_a_closed_month_cannot_be_closed_or_changed_again(home: Path) -> None:
     land(home, "openai_costs/credit.json", with_line(DAYS[2], (None, "-1.50")))
     night(on_day(home, 24))
     assert file_sha256(settings.lake / "core__closed_costs" / f"{MONTH}.parquet") == frozen
-    assert rows(settings, f"select sum(effective_cost_usd) as usd from mart__feature_cost_daily where usage_date <= date '{DAYS[-1]}'") == [
-        {"usd": Decimal("42.60")}
-    ]
+    assert rows(
+        settings,
+        f"select sum(effective_cost_usd) as usd from mart__feature_cost_daily where usage_date <= date '{DAYS[-1]}'",
+    ) == [{"usd": Decimal("42.60")}]
 
 
 def test_a_credit_after_the_close_is_a_correction_in_the_open_month(home: Path) -> None:
@@ -136,7 +137,10 @@ def test_a_credit_after_the_close_is_a_correction_in_the_open_month(home: Path) 
         (date(2026, 10, 1), "chat", Decimal("-1.125"), Decimal("-1.125"), 0, MONTH),
         (date(2026, 10, 1), "search", Decimal("-0.375"), Decimal("-0.375"), 0, MONTH),
     ]
-    assert rows(later, "select month, sum(effective_cost_usd) as usd from mart__feature_cost_monthly group by month order by month") == [
+    assert rows(
+        later,
+        "select month, sum(effective_cost_usd) as usd from mart__feature_cost_monthly group by month order by month",
+    ) == [
         {"month": MONTH, "usd": Decimal("42.60")},
         {"month": "2026-10", "usd": Decimal("-1.50")},
     ]
@@ -172,7 +176,7 @@ def test_corrections_frozen_by_a_later_close_are_not_posted_twice(home: Path) ->
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda home: land(home, "openai_costs/costs.json", openai_costs({d: OPENAI_LINES for d in DAYS[:4]})), "no complete bill for 2026-09-05, 2026-09-06"),
+        (lambda home: land(home, "openai_costs/costs.json", openai_costs(dict.fromkeys(DAYS[:4], OPENAI_LINES))), "no complete bill for 2026-09-05, 2026-09-06"),
         (lambda home: land(home, "openai_costs/costs.json", with_line(DAYS[2], changed={"house-mini, input": "300.00"})), r"\$297.00 unexplained"),
         (lambda home: land(home, "response_log/new.jsonl", [{**openai_call(DAYS[2], 5, "chat", (1000, 0)), "model": "house-next"}]), "house-next has no price"),
         (lambda home: land(home, "openai_costs/costs.json", with_line(DAYS[2]).replace('"value": 3.0', '"value": "x"', 1)), r"bill lines of openai_costs/costs.json are in quarantine \(bad_amount\)"),
@@ -208,7 +212,11 @@ def test_several_causes_of_one_change_are_told_apart_in_dollars(home: Path) -> N
     night(first)
     prices(fresh, [row.replace(",2.00,", ",2.20,") for row in PRICES])
     call = day_of_calls(DAYS[1])[2]
-    land(fresh, "response_log/late.jsonl", [{**call, "request_id": "late", "usage": {"input_tokens": 1_000_000, "output_tokens": 0}}])
+    land(
+        fresh,
+        "response_log/late.jsonl",
+        [{**call, "request_id": "late", "usage": {"input_tokens": 1_000_000, "output_tokens": 0}}],
+    )
     second = on_day(fresh, 23)
     night(second)
     assert restated(second) == [
@@ -263,12 +271,20 @@ def test_a_late_bill_a_restated_bill_and_a_credit_end_with_the_invoice_to_the_ce
     night(home_settings(tmp_path))
     land(tmp_path, "openai_costs/late.json", openai_costs(dict.fromkeys(DAYS[4:], OPENAI_LINES)))
     night(on_day(tmp_path, 23))
-    land(tmp_path, "openai_costs/restated.json", openai_costs({DAYS[1]: (("house-mini, input", "3.37"), OPENAI_LINES[1])}))
+    land(
+        tmp_path,
+        "openai_costs/restated.json",
+        openai_costs({DAYS[1]: (("house-mini, input", "3.37"), OPENAI_LINES[1])}),
+    )
     night(on_day(tmp_path, 24))
     close_and_publish(on_day(tmp_path, 25))
     credit = openai_costs({DAYS[3]: (*OPENAI_LINES, (None, "-1.50"))})
     land(tmp_path, "openai_costs/credit.json", credit)
-    refer(tmp_path, "invoices", f"provider,account,period,invoice_id,total,currency,issued_on\nopenai,*,{MONTH},F-1,22.87,USD,2026-11-25\n")
+    refer(
+        tmp_path,
+        "invoices",
+        f"provider,account,period,invoice_id,total,currency,issued_on\nopenai,*,{MONTH},F-1,22.87,USD,2026-11-25\n",
+    )
     settings = on_day(tmp_path, 26)
     night(settings)
     total = rows(
@@ -282,7 +298,9 @@ def test_a_late_bill_a_restated_bill_and_a_credit_end_with_the_invoice_to_the_ce
         "select sum(billed_cost_usd) as billed, max(invoice_total_usd) as invoice, sum(rounding_usd) as rounding,"
         " sum(unexplained_usd) as unexplained from mart__reconciliation_monthly where provider = 'openai'",
     )
-    assert tied == [{"billed": Decimal("22.87"), "invoice": Decimal("22.87"), "rounding": Decimal(0), "unexplained": Decimal(0)}]
+    assert tied == [
+        {"billed": Decimal("22.87"), "invoice": Decimal("22.87"), "rounding": Decimal(0), "unexplained": Decimal(0)}
+    ]
     causes = [cause for _, cause, *_ in restated(settings)]
     assert causes.count("bill_restated") == len(causes) == 4
     all_checks_hold(settings)
@@ -307,7 +325,9 @@ def test_an_export_that_shrinks_a_settled_bucket_is_held_until_released(home: Pa
     assert release_held(settings, held) == [str(DAYS[2])]
     night(on_day(home, 24))
     assert billed_by_openai(settings) == Decimal("21.00")
-    assert rows(settings, "select held_files from mart__data_status where source = 'openai_costs'") == [{"held_files": 0}]
+    assert rows(settings, "select held_files from mart__data_status where source = 'openai_costs'") == [
+        {"held_files": 0}
+    ]
 
 
 def billed_by_openai(settings: Settings) -> Decimal:

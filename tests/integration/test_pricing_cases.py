@@ -52,7 +52,10 @@ def converse_usage(usage: dict[str, Any]) -> dict[str, object]:
 
 
 def gemini_usage(usage: dict[str, Any]) -> dict[str, object]:
-    native = {"promptTokenCount": usage["input_total"], "candidatesTokenCount": usage.get("candidates", usage.get("output"))}
+    native = {
+        "promptTokenCount": usage["input_total"],
+        "candidatesTokenCount": usage.get("candidates", usage.get("output")),
+    }
     if "thoughts" in usage:
         native["thoughtsTokenCount"] = usage["thoughts"]
     return native

@@ -1,7 +1,7 @@
 """Every dollar between metered and billed cost of one provider-day, told again in integers and dictionaries.
 
-What lives here: the rules of matching and of causes as docs/methodology.md states them, without a line of SQL or Polars.
-What does not: the cases (test_reconciliation_causes.py). Amounts are whole pico-dollars.
+What lives here: the rules of matching and of causes as docs/methodology.md states them, without a line of SQL or
+Polars. What does not: the cases (test_reconciliation_causes.py). Amounts are whole pico-dollars.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _causes_of_key(key: Keyed, has_usage: bool) -> dict[str, int]:
         return {"unpriced": billed - logged}
     between = {"unlogged": max(0, provided - logged), "overlogged": -max(0, logged - provided)}
     reference = provided if has_usage else logged
-    if False:
+    if billed == 0 and key.effective > 0:
         return {"commitment": billed - reference, **(between if has_usage else {})}
     if reference > 0 and _is_unit_error(billed, reference):
         return {"unexplained": billed - reference, **(between if has_usage else {})}

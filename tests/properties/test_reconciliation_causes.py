@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts.dictionary import contract_of
@@ -40,10 +40,7 @@ CHAIN = (
     "mart__reconciliation_daily",
     "int__feature_cost_daily",
 )
-CAUSES = (
-    "price_gap unlogged overlogged unpriced non_token_charges credits tax commitment excluded_from_cost_api not_billed"
-    " timing fx unexplained"
-).split()
+CAUSES = ["price_gap", "unlogged", "overlogged", "unpriced", "non_token_charges", "credits", "tax", "commitment", "excluded_from_cost_api", "not_billed", "timing", "fx", "unexplained"]
 
 amounts = st.one_of(
     st.sampled_from([0, 1, 10**12, 98 * 10**10, 102 * 10**10, 10**14, 10**10, 10**9]), st.integers(0, 5 * 10**13)
@@ -241,6 +238,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     deadline=None,
     derandomize=True,
     database=None,
+    phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 @given(many=st.lists(days(), min_size=60, max_size=120))
@@ -274,6 +272,7 @@ def compare(day: Day, expected: Answer, rows: list[dict[str, Any]]) -> None:
     deadline=None,
     derandomize=True,
     database=None,
+    phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 @given(many=st.lists(days(), min_size=60, max_size=120))

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.contracts.fields import empty
 from pipelines.contracts.usage import CoreQuarantine
 from pipelines.core import CoreReport, merge_core
-from pipelines.contracts.fields import empty
 from pipelines.intake import IntakeReport, ingest
 from pipelines.lake import Lake
 from pipelines.settings import Settings
@@ -69,7 +69,9 @@ def core_state(settings: Settings) -> dict[str, list[dict[str, Any]]]:
         state[table] = rows
     told = lake.read("core__landed_files", "all")
     live = told.filter(pl.col("status") == "ingested") if told is not None else pl.DataFrame()
-    state["core__landed_files"] = live.drop("modified_at", "landed_at", "relative_path", strict=False).sort(pl.all()).to_dicts()
+    state["core__landed_files"] = (
+        live.drop("modified_at", "landed_at", "relative_path", strict=False).sort(pl.all()).to_dicts()
+    )
     return state
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings as hypothesis_settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipelines import intake
@@ -40,7 +41,11 @@ def session_line(message_id: str, at: str, output: int, **fields) -> dict:
 
 def test_a_late_file_with_an_earlier_telling_takes_the_call_over_and_settles_older_losers_again(tmp_path):
     home = home_settings(tmp_path / "home")
-    land(home, "usage_table/a.jsonl", [call("r", "2026-06-01T10:00:02Z"), call("r", "2026-06-01T10:00:03Z", output_tokens=6)])
+    land(
+        home,
+        "usage_table/a.jsonl",
+        [call("r", "2026-06-01T10:00:02Z"), call("r", "2026-06-01T10:00:03Z", output_tokens=6)],
+    )
     take_in(home)
     land(home, "usage_table/b.jsonl", [call("r", "2026-06-01T10:00:01Z", output_tokens=6)])
     take_in(home)
@@ -73,7 +78,9 @@ def test_a_call_told_on_both_sides_of_midnight_counts_on_the_first_day_in_either
     for name, order in (("one", [first, second]), ("two", [second, first])):
         home = home_settings(tmp_path / name)
         for number, line in enumerate(order):
-            land(home, f"usage_table/{number}.jsonl", [line, call(f"own-{line['started_at'][8:10]}", line["started_at"])])
+            land(
+                home, f"usage_table/{number}.jsonl", [line, call(f"own-{line['started_at'][8:10]}", line["started_at"])]
+            )
             take_in(home)
         assert usage(home).filter(pl.col("request_id") == "r")["usage_date"].dt.day().to_list() == [1]
         states.append(core_state(home))
@@ -229,7 +236,13 @@ def test_staged_pieces_that_were_lost_are_read_again_from_raw(tmp_path):
 LINE = st.tuples(
     st.sampled_from("abcd"),
     st.sampled_from(
-        ["2026-06-01T12:00:00Z", "2026-06-01T23:59:59Z", "2026-06-02T00:00:01Z", "2026-06-02T12:00:00Z", "2026-06-03T00:00:01Z"]
+        [
+            "2026-06-01T12:00:00Z",
+            "2026-06-01T23:59:59Z",
+            "2026-06-02T00:00:01Z",
+            "2026-06-02T12:00:00Z",
+            "2026-06-03T00:00:01Z",
+        ]
     ),
     st.integers(-1, 2),
 )

@@ -43,7 +43,12 @@ def test_a_clean_file_is_read_as_it_stands(tmp_path):
     frame = read(tmp_path, [GOOD, {"id": "b"}])
     assert marks(frame) == [(1, False, None), (2, False, None)]
     first = frame.row(0, named=True)
-    assert (first["count"], first["done"], json.loads(first["tags"]), first["sizes"]) == (1, True, {"team": "x"}, [1, 2])
+    assert (first["count"], first["done"], json.loads(first["tags"]), first["sizes"]) == (
+        1,
+        True,
+        {"team": "x"},
+        [1, 2],
+    )
     assert first["usage"] == GOOD["usage"]
     assert frame.row(1, named=True)["usage"] is None
 

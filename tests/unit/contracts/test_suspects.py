@@ -93,7 +93,9 @@ def test_a_clean_frame_has_no_breaches_and_an_empty_one_neither():
     assert len(breaches(CoreUsage, frame)) == len(breaches(CoreUsage, frame.clear())) == 0
 
 
-@pytest.mark.parametrize("spoil", [lambda f: f.drop("part"), lambda f: f.cast({"part": pl.Int64}), lambda f: f.with_columns(x=1)])
+@pytest.mark.parametrize(
+    "spoil", [lambda f: f.drop("part"), lambda f: f.cast({"part": pl.Int64}), lambda f: f.with_columns(x=1)]
+)
 def test_other_columns_or_types_are_a_fault_of_code(spoil):
     with pytest.raises(SchemaErrors):
         breaches(CoreQuarantine, spoil(empty(CoreQuarantine)))

@@ -137,6 +137,7 @@ def test_every_source_of_the_demo_has_files_and_a_label_says_synthetic(both_nigh
         "anthropic_usage",
         "anthropic_costs",
         "focus",
+        "prometheus",
     }
     assert "Synthetic" in (both_nights.path / "DEMO.md").read_text()
 

@@ -85,7 +85,12 @@ def _order(row: dict[str, Any], pool: list[dict[str, Any]]) -> tuple[Any, ...]:
 
 
 def _fate(
-    row: dict[str, Any], record: tuple[str, int], kept: dict[str, Any], parts: dict[int, dict[str, Any]], *, is_late: bool
+    row: dict[str, Any],
+    record: tuple[str, int],
+    kept: dict[str, Any],
+    parts: dict[int, dict[str, Any]],
+    *,
+    is_late: bool,
 ) -> str:
     if not is_late and (row["landed_file"], row["record_number"]) == record:
         return "accepted"

@@ -1,0 +1,15 @@
+"""A process that takes in and merges one home over and over until it is killed: `python -m
+tests.faults.ingesting_process HOME`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.unit.lake_state import home_settings, take_in
+
+if __name__ == "__main__":
+    settings = home_settings(Path(sys.argv[1]))
+    print("ready", flush=True)
+    take_in(settings)
+    print("done", flush=True)
