@@ -136,7 +136,7 @@ def test_connector_and_hours_find_the_expected_tokens_and_refuse_the_nan(both_ni
                 batch.infrastructure.with_columns(
                     pl.col("sampled_at").dt.date().alias("usage_date"),
                     pl.lit("prometheus").alias("source"),
-                    pl.lit(file.file_id).alias("landed_file"),
+                    pl.lit(file.landed_file).alias("landed_file"),
                     pl.lit(number).cast(pl.Int64).alias("newness"),
                 )
             )
