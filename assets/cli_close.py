@@ -36,9 +36,10 @@ def close(
     """
     from assets.listener import Listener
     from assets.pipeline_run import run_job
-    from pipelines.closing import close_month, reasons_against
+    from pipelines.closing import close_month, reasons_against, require_month
     from pipelines.settings import Settings
 
+    require_month(month)
     settings = Settings.load()
     with progress_bar(shown=not verbose) as progress:
         listener = Listener(progress=progress)

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for machines.")] = False,
     scale: Annotated[
-        float, typer.Option("--scale", help="Multiplies the number of requests; 1 is about 75,000.")
+        float, typer.Option("--scale", help="Multiplies the number of requests; 1 is about 90,000.")
     ] = 1.0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show Dagster's own log on stderr.")] = False,
 ) -> None:

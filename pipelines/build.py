@@ -145,11 +145,11 @@ def posting_month(month: str, closed: Set[str]) -> str:
 
 def partition_files(lake: Lake, table: str, key: str) -> list[Path]:
     """The files of a table that a partition `key` reads: its days for a month, all of them for `all`."""
-    return [lake.path(table, name) for name in sorted(lake.partitions(table)) if _belongs(table, name, key)]
+    return [lake.path(table, name) for name in sorted(lake.partitions(table)) if _belongs(name, key)]
 
 
-def _belongs(table: str, name: str, key: str) -> bool:
-    return key == ALL or name == ALL or name[:7] == key
+def _belongs(name: str, key: str) -> bool:
+    return ALL in (key, name) or name[:7] == key
 
 
 def _digests(lake: Lake, table: str) -> dict[str, str]:
@@ -161,7 +161,7 @@ def _input_digests(digests: Mapping[str, Mapping[str, str]], key: str) -> list[s
         digest
         for table in sorted(digests)
         for name, digest in sorted(digests[table].items())
-        if _belongs(table, name, key)
+        if _belongs(name, key)
     ]
 
 
@@ -192,7 +192,8 @@ def build_frame(settings: Settings, lake: Lake, table: str, key: str) -> pl.Data
     with session(settings) as connection:
         for name, paths in inputs.items():
             create_view(connection, name, paths, empty(contract_of(name)))
-        return connection.sql(sql_models()[table].sql).pl()
+        rows: pl.DataFrame = connection.sql(sql_models()[table].sql).pl()
+        return rows
 
 
 def _write(lake: Lake, table: str, key: str, frame: pl.DataFrame, signature: str, report: BuildReport) -> None:

@@ -90,8 +90,7 @@ def reasons_against(settings: Settings, month: str) -> tuple[str, ...]:
 
 
 def _reasons(settings: Settings, lake: Lake, month: str) -> tuple[str, ...]:
-    if not re.match(MONTH_PATTERN, month):
-        raise UsageError(f"{month!r} is no month", where="close", expected="YYYY-MM", next_move="such as 2026-10")
+    require_month(month)
     if month in lake.partitions(CLOSED_MONTHS):
         raise UsageError(
             f"{month} is closed already",
@@ -110,6 +109,12 @@ def _reasons(settings: Settings, lake: Lake, month: str) -> tuple[str, ...]:
         *_held_exports(lake, month),
         *_unpriced(lake, month),
     )
+
+
+def require_month(text: str) -> None:
+    """Raise UsageError unless `text` is a month, YYYY-MM."""
+    if not re.match(MONTH_PATTERN, text):
+        raise UsageError(f"{text!r} is no month", where="close", expected="YYYY-MM", next_move="such as 2026-10")
 
 
 def _nothing_known(month: str) -> NotFoundError:

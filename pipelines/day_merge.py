@@ -82,7 +82,7 @@ class DecidedDay:
         numbers = {file: list(rest) for file, *rest in counts.iter_rows()}
         for file, rows in whole.items():
             numbers.setdefault(file, [0, 0, 0, 0])[0] += rows
-        return [(file, *(int(number) for number in numbers[file])) for file in sorted(numbers)]  # type: ignore[misc]
+        return [(file, *numbers[file]) for file in sorted(numbers)]
 
 
 def as_rows(piece: Piece) -> pl.DataFrame:
@@ -104,8 +104,7 @@ def held_rows(lake: Lake, day: str, stays: pl.Expr) -> KnownRows:
     rows = scan.select(pl.len()).collect().item()
     for offset in range(0, rows, EAGER_ROWS // 4):
         chunk = scan.slice(offset, EAGER_ROWS // 4).collect()
-        for run in _runs(chunk.filter(stays)):
-            pieces.append(narrow(run))
+        pieces.extend(narrow(run) for run in _runs(chunk.filter(stays)))
     lost, meters = lake.read(LOST, day), lake.read("core__meters", day)
     known = KnownRows(pieces)
     if lost is not None:

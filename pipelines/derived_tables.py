@@ -49,7 +49,7 @@ def _shared_cost_weights(rules: pl.DataFrame) -> pl.DataFrame:
         for rule in rules.filter(pl.col("weights").is_not_null()).iter_rows(named=True)
         for feature, _, weight in (pair.partition("=") for pair in rule["weights"].split(";"))
     ]
-    schema = {"priority": pl.Int64, "feature": pl.String, "weight": pl.Decimal(38, 12)}
+    schema: dict[str, pl.DataType] = {"priority": pl.Int64(), "feature": pl.String(), "weight": pl.Decimal(38, 12)}
     return pl.DataFrame(rows, schema=schema, orient="row").sort("priority", "feature")
 
 
@@ -80,10 +80,10 @@ def model_names(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFram
     for provider, model in pairs.iter_rows():
         mine = candidates.filter((pl.col("provider") == provider) & (pl.col("model") == model)).sort("candidate_rank")
         rows.extend((provider, model, *interval) for interval in _intervals(model, mine))
-    schema = {
-        "provider": pl.String,
-        "model": pl.String,
-        "match_model": pl.String,
+    schema: dict[str, pl.DataType] = {
+        "provider": pl.String(),
+        "model": pl.String(),
+        "match_model": pl.String(),
         "valid_from": pl.Datetime("us", "UTC"),
         "valid_to": pl.Datetime("us", "UTC"),
     }

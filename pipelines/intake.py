@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from pipelines.contracts.infrastructure import CoreInfrastructureSamples
 from pipelines.contracts.usage import CoreFetchedBuckets, CoreLandedFiles, CoreProviderUsage, CoreQuarantine
 from pipelines.errors import FileRejectedError
 from pipelines.lake import Lake
-from pipelines.landing import FoundFile, Ledger, opened, stands_as_found, survey
+from pipelines.landing import FoundFile, Ledger, stands_as_found, survey
 from pipelines.pieces import Piece, write_piece
+from pipelines.prefetch import ahead
 from pipelines.settings import Settings
 from pipelines.transforms.canonical_rows import ContentIds, sift_dated, sift_usage
+from pipelines.unpacking import opened
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
@@ -146,10 +149,13 @@ def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[
     rejected: list[pl.DataFrame] = []
     parsed: dict[str, list[pl.DataFrame]] = {"core__fetched_buckets": [], **{table: [] for table in KEPT_PER_FILE}}
     not_usage = 0
-    with opened(file, settings.lake / ".spool") as landed:
-        records = connector.count_records(landed)
+    with opened(file, settings.lake / ".spool") as landed, ThreadPoolExecutor(1) as beside:
+        several = settings.threads > 1
+        counting = beside.submit(connector.count_records, landed)
+        if not several:
+            counting.result()
         ids = ContentIds()
-        for number, batch in enumerate(connector.read(landed)):
+        for number, batch in enumerate(ahead(connector.read(landed)) if several else connector.read(landed)):
             not_usage += batch.not_usage
             rejected.extend(batch.rejected)
             if batch.usage is not None and len(batch.usage):
@@ -157,6 +163,7 @@ def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[
                 rejected.append(sifted.rejected)
                 _stage_days(sifted.piece, target, number, only_days)
             _sift_small(batch, landed, parsed, rejected)
+        records = counting.result()
     for table, frames in parsed.items():
         if frames:
             contract = CoreFetchedBuckets if table == "core__fetched_buckets" else KEPT_PER_FILE[table][0]

@@ -171,7 +171,8 @@ def enforce(contract: type[pa.DataFrameModel], frame: pl.DataFrame, where: str) 
     if len(found):
         first = found.row(0, named=True)
         raise ContractError(
-            f"{len(found)} rows break {contract.__name__}; the first is row {first['row']}: {first['column']} {first['rule']}",
+            f"{len(found)} rows break {contract.__name__}; the first is row {first['row']}: "
+            f"{first['column']} {first['rule']}",
             where=where,
             expected=f"{first['column']}: {first['rule']}",
             next_move="nothing was written; `tokenmart doctor` shows the table's last good state",

@@ -21,10 +21,10 @@ import polars as pl
 from pipelines.build import code_digest
 from pipelines.errors import NotFoundError
 from pipelines.lake import Lake, combined_digest
+from pipelines.lake_beside import GOAL, ancestors, base_tables
 from pipelines.publish.durable import link_or_copy
 from pipelines.publish.readers import current
 from pipelines.settings import Settings
-from pipelines.what_if import GOAL, ancestors, base_tables
 
 KEPT_GENERATIONS = 3
 _FACTS = "facts.json"

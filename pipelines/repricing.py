@@ -17,11 +17,11 @@ from pipelines.contracts.fields import empty
 from pipelines.contracts.priced import RefPriceBook
 from pipelines.errors import UsageError
 from pipelines.lake import Lake
+from pipelines.lake_beside import GOAL, evaluate, lake_beside
 from pipelines.publish.difference import changed_months
 from pipelines.rollup_days import roll_up_days
 from pipelines.settings import Settings
 from pipelines.transforms.price_book import load_price_book
-from pipelines.what_if import GOAL, evaluate, lake_beside
 
 _KEY = ["month", "feature"]
 

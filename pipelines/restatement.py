@@ -5,7 +5,7 @@ inputs of the last publish (published_inputs.py), telling what stands behind a c
 
 Only days that had been published count: a new day is growth, no restatement. Where one class of input changed, the
 whole change is its; where several did, the month is computed once per class, on the old inputs with the classes so far
-exchanged for the new ones (what_if.py), in the order of RESTATEMENT_CAUSES. Old code is not kept, so where the code
+exchanged for the new ones (lake_beside.py), in the order of RESTATEMENT_CAUSES. Old code is not kept, so where the code
 changed as well, its share is what today's code makes of the old inputs, and it comes first instead of last.
 """
 
@@ -24,10 +24,10 @@ from pipelines.contracts.closing import RESTATEMENT_CAUSES, MartRestatements
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import conform, empty
 from pipelines.lake import Lake
+from pipelines.lake_beside import GOAL, base_tables, evaluate, lake_beside, place
 from pipelines.published_inputs import Generation, code_of_costs, last_generation
 from pipelines.restatement_evidence import evidence_of
 from pipelines.settings import Settings
-from pipelines.what_if import GOAL, base_tables, evaluate, lake_beside, place
 
 JOURNAL = "mart__restatements"
 USAGE = ("int__usage_rollup", "int__meter_rollup")
@@ -116,6 +116,8 @@ def _classes_changed(lake: Lake, old: Generation, counts: Callable[[str], bool])
 
     found: set[str] = set()
     prices, rules = changed(PRICES), changed(_rule_tables())
+    if changed(_machine_tables()):
+        found.add("late_usage")
     if changed(USAGE):
         if changed(("core__usage", "core__meters")):
             found.add("late_usage")
@@ -139,9 +141,15 @@ def _classes_changed(lake: Lake, old: Generation, counts: Callable[[str], bool])
     return found
 
 
+def _machine_tables() -> list[str]:
+    """Core rows of machines: what they did is usage too, and may be told late."""
+    others = {*BILLS, "core__provider_usage"}
+    return [table for table in base_tables() if table.startswith("core__") and table not in others]
+
+
 def _rule_tables() -> list[str]:
-    others = {*USAGE, *BILLS, *PRICES, *RATES, "core__provider_usage"}
-    return [table for table in base_tables() if table not in others]
+    others = {*PRICES, *RATES}
+    return [table for table in base_tables() if table.startswith("ref__") and table not in others]
 
 
 def _changed_keys(lake: Lake, old: Generation, table: str, counts: Callable[[str], bool]) -> list[str]:
@@ -249,7 +257,7 @@ def _apply(cause: str, lake: Lake, there: Lake, old: Generation, change: Change)
     """Exchange one class of inputs for what the lake holds now."""
     recut = "price_corrected" if "price_corrected" in change.causes else "rules_changed"
     tables: dict[str, tuple[str, ...]] = {
-        "late_usage": USAGE,
+        "late_usage": (*USAGE, *_machine_tables()),
         "provider_usage_arrived": ("core__provider_usage",),
         "bill_arrived": (),
         "bill_restated": BILLS,

@@ -16,7 +16,10 @@ from pipelines.published_inputs import Generation
 from pipelines.settings import CODE_VERSION
 
 MOST_NAMED = 5
+SELF_HOSTED = "self_hosted"
 _BILL_TABLES = ("core__billing", "core__fetched_buckets")
+_CALLS = ("core__usage", "core__meters")
+_MACHINES = ["prometheus", "opencost"]
 _ROWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "price_corrected": {
         "ref__price_book": ("price_id",),
@@ -45,7 +48,7 @@ def evidence_of(lake: Lake, old: Generation, month: str, cause: str, provider: s
     if cause in _ROWS:
         return _listed(_changed_rows(lake, old, _ROWS[cause], provider), "reference tables")
     if cause == "late_usage":
-        return _listed(_log_files(lake, old, month), "files of request logs")
+        return _listed(_log_files(lake, old, month, provider), "files that were there before")
     tables = ("core__provider_usage",) if cause == "provider_usage_arrived" else _BILL_TABLES
     return _listed(_bucket_files(lake, old, month, tables, provider), "files of the provider")
 
@@ -75,17 +78,22 @@ def _changed_rows(lake: Lake, old: Generation, tables: Mapping[str, tuple[str, .
     return names
 
 
-def _log_files(lake: Lake, old: Generation, month: str) -> list[str]:
+def _log_files(lake: Lake, old: Generation, month: str, provider: str) -> list[str]:
+    """New files with rows of the provider on days that changed; of machines, any new file of theirs."""
     before, after = old.read("core__landed_files", ALL), lake.read("core__landed_files", ALL)
-    sources = lake.read("ref__sources", ALL)
-    if before is None or after is None or sources is None:
+    if before is None or after is None:
         return []
-    logs = sources.filter(pl.col("role") == "log")["source"].unique().to_list()
-    key = ["landed_file", "source", "relative_path", "status"]
-    fresh = after.join(before, on=key, how="anti").filter(pl.col("source").is_in(logs))
-    touches = (pl.col("first_day").dt.strftime("%Y-%m") <= month) & (pl.col("last_day").dt.strftime("%Y-%m") >= month)
-    mine = fresh.filter(touches | pl.col("first_day").is_null())
-    return [f"{source}/{path}" for source, path in mine.select("source", "relative_path").iter_rows()]
+    fresh = after.filter(pl.col("status") == "ingested").join(before, on=["landed_file", "status"], how="anti")
+    names: set[str] = set()
+    for table in _CALLS:
+        for key, partition in lake.partitions(table).items():
+            if key[:7] == month and old.digests(table).get(key) != partition.sha256:
+                rows = lake.read(table, key, ["provider", "landed_file"])
+                names |= set() if rows is None else set(rows.filter(pl.col("provider") == provider)["landed_file"])
+    told = fresh.filter(pl.col("landed_file").is_in(sorted(names)))
+    if told.is_empty() and provider == SELF_HOSTED:
+        told = fresh.filter(pl.col("source").is_in(_MACHINES))
+    return [f"{source}/{path}" for source, path in told.select("source", "relative_path").iter_rows()]
 
 
 def _bucket_files(lake: Lake, old: Generation, month: str, tables: Iterable[str], provider: str) -> list[str]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from pipelines.connectors.json_names import ESCAPED_ASCII, lines_of
 from pipelines.errors import FileRejectedError
+from pipelines.prefetch import ahead
 
 CHUNK_ROWS = 500_000
 
@@ -57,9 +58,12 @@ def read_json_lines(path: Path, shape: Shape, *, chunk_rows: int = CHUNK_ROWS) -
                 if error.is_line_too_long:
                     break
     raise FileRejectedError(
-        f"a line is longer than {_LONGEST_LINES[-1] // 2**20} MiB", code="line_too_long", where=path.name,
-        expected="one JSON object per line", next_move="write one record per line; an array belongs in a file of its own",
-    )  # fmt: skip
+        f"a line is longer than {_LONGEST_LINES[-1] // 2**20} MiB",
+        code="line_too_long",
+        where=path.name,
+        expected="one JSON object per line",
+        next_move="write one record per line; an array belongs in a file of its own",
+    )
 
 
 class _DirtyFileError(Exception):
@@ -87,7 +91,8 @@ def _chunks(
         session.execute("SET TimeZone='UTC'")
         try:
             parameters = {"path": str(path), "columns": columns, "longest": longest, "lenient": not is_strict}
-            for frame in _sized(session.sql(_TYPED, params=parameters).to_arrow_reader(chunk_rows), chunk_rows):
+            batches = session.sql(_TYPED, params=parameters).to_arrow_reader(chunk_rows)
+            for frame in ahead(_sized(batches, chunk_rows)):
                 numbers = pl.int_range(first, first + len(frame), dtype=pl.Int64, eager=True).alias("record_number")
                 clean = {"is_malformed": pl.lit(False), "type_error": pl.lit(None, dtype=pl.String)}
                 numbered = frame.with_columns(numbers, **clean)

@@ -8,6 +8,7 @@ Rules: money.md §1 and §2; formats.md §0.1, §0.4 and §3.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import polars as pl
 
@@ -157,7 +158,7 @@ def _members(
     rows = flat.select(used)
     if is_member is not None:
         rows = rows.filter(is_member)
-    types = {name: polars_type(kind) for name, kind in shape.items() if name not in used}
+    types: dict[str, Any] = {name: polars_type(kind) for name, kind in shape.items() if name not in used}
     types |= {field.name: field.dtype for field in fields if field.name not in used}
     return rows.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in types.items())
 

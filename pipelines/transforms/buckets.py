@@ -148,11 +148,11 @@ def _one_grouping(group: pl.DataFrame) -> Speakers:
     silent: set[int] = set()
     held: set[int] = set()
     for whole in (row for row in rows if row["account"] == ANY_ACCOUNT):
-        parts = [row for row in rows if row["account"] != ANY_ACCOUNT and _overlap(row, whole)]
+        parts: list[_Row] = [row for row in rows if row["account"] != ANY_ACCOUNT and _overlap(row, whole)]
         if not parts:
             continue
-        sides: list[list[_Row]] = sorted([[whole], parts], key=lambda side: max(map(_age, side)))
-        older, newer = sides
+        sides: list[list[_Row]] = [[whole], [*parts]]
+        older, newer = sorted(sides, key=lambda side: max(map(_age, side)))
         is_held = all(row["is_complete"] for row in older) and _shrinks(_told(older), _told(newer), newer)
         silent |= {row["_row"] for row in (newer if is_held else older)}
         held |= {row["_row"] for row in newer} if is_held else set()

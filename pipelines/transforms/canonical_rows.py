@@ -83,7 +83,8 @@ def _row_md5(rows: pl.DataFrame) -> pl.Series:
     with duckdb.connect() as session:
         session.execute("SET TimeZone='UTC'")
         session.register("content_rows", rows.with_columns(pl.col("started_at").dt.epoch("us")).to_arrow())
-        return session.sql("SELECT md5(to_json(content_rows)) AS content FROM content_rows").pl()["content"]
+        digests: pl.DataFrame = session.sql("SELECT md5(to_json(content_rows)) AS content FROM content_rows").pl()
+    return digests["content"]
 
 
 def sift_usage(frame: pl.DataFrame, file: LandedFile, key: bytes, ids: ContentIds) -> SiftedUsage:

@@ -37,6 +37,7 @@ class Table:
     defaults: Mapping[str, str] = field(default_factory=dict)
     globs: Mapping[str, str] = field(default_factory=dict)
     is_folder: bool = False
+    home_hides_key: bool = False
 
     @property
     def asset(self) -> str:
@@ -130,14 +131,14 @@ TABLES: tuple[Table, ...] = (
         defaults={"provider": "self_hosted"},
         globs={"bill_match": "bill_match_regex"},
     ),
-    Table("gpu_rates", contracts.RefGpuRates, ("gpu_type", "purchase_type")),
+    Table("gpu_rates", contracts.RefGpuRates, ("gpu_type", "purchase_type"), home_hides_key=True),
     Table(
         "overheads",
         contracts.RefOverheads,
         ("deployment", "component", "method"),
         defaults={"deployment": _ANY},
     ),
-    Table("energy", contracts.RefEnergy, ("site",), defaults={"site": _ANY}),
+    Table("energy", contracts.RefEnergy, ("site",), defaults={"site": _ANY}, home_hides_key=True),
     Table(
         "model_equivalents",
         contracts.RefModelEquivalents,
@@ -167,7 +168,8 @@ def load_table(table: Table, settings: Settings) -> pl.DataFrame:
     home = _read(table, settings.reference, is_home=True)
     key = [*table.key, "valid_from"] if table.is_dated else [*table.key]
     if not home.is_empty():
-        shipped = shipped.join(home.select(key), on=key, how="anti", nulls_equal=True)
+        hidden = [*table.key] if table.home_hides_key else key
+        shipped = shipped.join(home.select(hidden), on=hidden, how="anti", nulls_equal=True)
     merged = pl.concat([shipped, home])
     _check_intervals(table, merged)
     return merged.drop("_where").sort(key, nulls_last=False, maintain_order=True)

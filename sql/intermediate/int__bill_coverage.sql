@@ -4,7 +4,7 @@ grain = "One row per provider, account (`*` = any) and UTC day with a complete b
 key = ["provider", "account", "usage_date"]
 inputs = ["core__fetched_buckets", "ref__sources"]
 rules = [
-    "a bucket counts when it spans the whole UTC day and its fetch was complete; empty buckets count: missing is not zero",
+    "a bucket counts when it begins at midnight UTC, spans the whole day and its fetch was complete; empty buckets count: missing is not zero",
 ]
 owner = "finops"
 --- */
@@ -22,5 +22,6 @@ from core__fetched_buckets as buckets
 inner join bill_sources on buckets.source = bill_sources.source
 where
     buckets.is_complete
+    and date_trunc('day', buckets.bucket_start) = buckets.bucket_start
     and cast(buckets.bucket_end as date) > cast(buckets.bucket_start as date)
 order by buckets.provider, buckets.account, usage_date

@@ -10,6 +10,6 @@ from tests.unit.lake_state import home_settings, take_in
 
 if __name__ == "__main__":
     settings = home_settings(Path(sys.argv[1]))
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     take_in(settings)
-    print("done", flush=True)

@@ -9,6 +9,7 @@ $3.10 ($2.00 input, $0.10 cache reads, $1.00 output); six days, so $24.00 and $1
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,22 @@ from tests.integration.small_month import (
 )
 
 DAY, NEXT = DAYS[2], DAYS[3]
-CAUSES = ["price_gap", "unlogged", "overlogged", "unpriced", "non_token_charges", "credits", "tax", "commitment", "excluded_from_cost_api", "not_billed", "timing", "fx", "rounding", "unexplained"]
+CAUSES = (
+    "price_gap",
+    "unlogged",
+    "overlogged",
+    "unpriced",
+    "non_token_charges",
+    "credits",
+    "tax",
+    "commitment",
+    "excluded_from_cost_api",
+    "not_billed",
+    "timing",
+    "fx",
+    "rounding",
+    "unexplained",
+)
 
 
 @dataclass(frozen=True)
@@ -77,8 +93,17 @@ def batch_twice(home: Path) -> None:
 
 def cache_twice(home: Path) -> None:
     """A log that adds cached tokens to the uncached ones: 1,000,000 + 500,000 instead of 1,000,000."""
-    *others, claude = day_of_calls(DAY)
+    *others, _ = day_of_calls(DAY)
     land(home, f"response_log/{DAY}.jsonl", [*others, anthropic_call(DAY, 1, "chat", (1_500_000, 500_000, 50_000))])
+
+
+def in_local_days(page: str) -> str:
+    """The same page with every bucket seven hours later."""
+    later = json.loads(page)
+    for bucket in later["data"]:
+        bucket["start_time"] += 7 * 3600
+        bucket["end_time"] += 7 * 3600
+    return json.dumps(later)
 
 
 def unknown_model(home: Path) -> None:
@@ -184,6 +209,14 @@ FAULTS: dict[str, Fault] = {
     # 1.00 of one day stands on the next: missing there, too much here.
     "a log is in the wrong zone": Fault(
         shifted_logs, causes={"unlogged": "1.00", "overlogged": "-1.00"}, reason="time zone"
+    ),
+    # Buckets from 07:00 to 07:00 cover no UTC day: nothing counts as billed in full, contracted cost stands, estimated.
+    "a bill is cut in local days": Fault(
+        lambda home: land(
+            home, "openai_costs/costs.json", in_local_days(openai_costs(dict.fromkeys(DAYS, OPENAI_LINES)))
+        ),
+        status="estimated",
+        reason="whole UTC days",
     ),
     # Billed 5.00 without any price; metered does not know it.
     "a model is unknown": Fault(

@@ -1,4 +1,4 @@
-"""The day that docs/methodology.md works by hand, through the whole pipeline: the same numbers, and they stand on the page.
+"""The day that docs/methodology.md works by hand, through the whole pipeline: the numbers of the page.
 
 What lives here: that one day. What does not: rules in general (tests/properties), faults (tests/faults).
 """

@@ -23,13 +23,24 @@ MONTH = "2026-09"
 DAYS = tuple(date(2026, 9, 1) + timedelta(days=n) for n in range(6))
 OPENAI_DAY = Decimal("4.00")
 ANTHROPIC_DAY = Decimal("3.10")
-_BOOK = "price_id,provider,model,region,service_tier,component,prompt_tokens_gt,prompt_tokens_le,tier_scope,schedule,price_usd,per_units,unit,valid_from,valid_to,valid_from_basis,recorded_at,superseded_at,change_kind,layer,source"
+_BOOK = (
+    "price_id,provider,model,region,service_tier,component,prompt_tokens_gt,prompt_tokens_le,tier_scope,schedule,"
+    "price_usd,per_units,unit,valid_from,valid_to,valid_from_basis,recorded_at,superseded_at,change_kind,layer,source"
+)
 
 
 def price_row(
-    name: str, provider: str, model: str, component: str, usd: str, *, tier: str = "standard", known: str = "2026-01-01",
-    gone: str = "", start: str = "2026-01-01"
-) -> str:  # fmt: skip
+    name: str,
+    provider: str,
+    model: str,
+    component: str,
+    usd: str,
+    *,
+    tier: str = "standard",
+    known: str = "2026-01-01",
+    gone: str = "",
+    start: str = "2026-01-01",
+) -> str:
     """One line of the price book, per million tokens."""
     return (
         f"{name},{provider},{model},*,{tier},{component},0,,request,,{usd},1000000,tokens,{start},,documented,"

@@ -70,7 +70,8 @@ def rows(settings: Settings, sql: str) -> list[dict[str, Any]]:
 def restated(settings: Settings) -> list[tuple[str, str, Decimal, Decimal, Decimal]]:
     found = rows(
         settings,
-        "select feature, cause, before_usd, after_usd, delta_usd from mart__restatements order by restated_at, cause, feature",
+        "select feature, cause, before_usd, after_usd, delta_usd from mart__restatements"
+        " order by restated_at, cause, feature",
     )
     return [tuple(row.values()) for row in found]  # type: ignore[misc]
 
@@ -173,16 +174,33 @@ def test_corrections_frozen_by_a_later_close_are_not_posted_twice(home: Path) ->
     all_checks_hold(settings)
 
 
+def without_two_days_of_bills(home: Path) -> None:
+    land(home, "openai_costs/costs.json", openai_costs({day: OPENAI_LINES for day in DAYS[:4]}))
+
+
+def with_an_amount_a_hundredfold(home: Path) -> None:
+    land(home, "openai_costs/costs.json", with_line(DAYS[2], changed={"house-mini, input": "300.00"}))
+
+
+def with_a_model_of_no_price(home: Path) -> None:
+    call = openai_call(DAYS[2], 5, "chat", (1000, 0))
+    land(home, "response_log/new.jsonl", [{**call, "model": "house-next"}])
+
+
+def with_an_amount_that_is_none(home: Path) -> None:
+    land(home, "openai_costs/costs.json", with_line(DAYS[2]).replace('"value": 3.0', '"value": "x"', 1))
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda home: land(home, "openai_costs/costs.json", openai_costs(dict.fromkeys(DAYS[:4], OPENAI_LINES))), "no complete bill for 2026-09-05, 2026-09-06"),
-        (lambda home: land(home, "openai_costs/costs.json", with_line(DAYS[2], changed={"house-mini, input": "300.00"})), r"\$297.00 unexplained"),
-        (lambda home: land(home, "response_log/new.jsonl", [{**openai_call(DAYS[2], 5, "chat", (1000, 0)), "model": "house-next"}]), "house-next has no price"),
-        (lambda home: land(home, "openai_costs/costs.json", with_line(DAYS[2]).replace('"value": 3.0', '"value": "x"', 1)), r"bill lines of openai_costs/costs.json are in quarantine \(bad_amount\)"),
+        (without_two_days_of_bills, "no complete bill for 2026-09-05, 2026-09-06"),
+        (with_an_amount_a_hundredfold, r"\$297.00 unexplained"),
+        (with_a_model_of_no_price, "house-next has no price"),
+        (with_an_amount_that_is_none, r"lines of openai_costs/costs.json are in quarantine \(bad_amount\)"),
     ],
     ids=["a day has no bill", "too much is unexplained", "usage has no price", "a bill line is in quarantine"],
-)  # fmt: skip
+)
 def test_a_month_that_does_not_tie_out_is_refused_with_the_reason(
     home: Path, spoil: Callable[[Path], object], reason: str
 ) -> None:

@@ -34,7 +34,8 @@ def line(day: date, category: str, billed: str, effective: str, *, component: st
 def costs(settings: Settings) -> dict[str, tuple[Decimal | None, Decimal | None]]:
     with published(settings) as marts:
         found = marts.sql(
-            "select feature, sum(billed_cost_usd), sum(effective_cost_usd) from mart__feature_cost_daily group by feature"
+            "select feature, sum(billed_cost_usd), sum(effective_cost_usd)"
+            " from mart__feature_cost_daily group by feature"
         ).fetchall()
     return {feature: (billed, effective) for feature, billed, effective in found}
 
@@ -58,7 +59,8 @@ def test_a_bill_that_amortises_conserves_both_totals_and_names_what_was_not_used
     }
     with published(settings) as marts:
         month = marts.sql(
-            "select metered_cost_usd, billed_cost_usd, commitment_usd, unexplained_usd, status from mart__reconciliation_monthly"
+            "select metered_cost_usd, billed_cost_usd, commitment_usd, unexplained_usd, status"
+            " from mart__reconciliation_monthly"
         ).fetchall()
     # metered 3 × 2.00; commitment: 9.00 purchased − 6.00 of use that is billed 0 = 3.00 = billed − metered.
     assert month == [(Decimal(6), Decimal(9), Decimal(3), Decimal(0), "final")]

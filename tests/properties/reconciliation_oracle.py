@@ -174,7 +174,7 @@ def _finest(keys: dict[Key, Keyed], account: str, model: str, tier: str, compone
     return None
 
 
-def _causes_of_key(key: Keyed, has_usage: bool) -> dict[str, int]:
+def _causes_of_key(key: Keyed, has_usage: bool) -> dict[str, int]:  # noqa: PLR0911 -- one return per rule
     """At the invoice's rate; fx is told apart. `has_usage`: the provider counts this account on this day."""
     billed, logged, provided = key.at_invoice_rate, key.logged, key.provided
     if key.has_unpriced_log or (key.has_provided and key.has_unpriced_provided):

@@ -40,7 +40,21 @@ CHAIN = (
     "mart__reconciliation_daily",
     "int__feature_cost_daily",
 )
-CAUSES = ["price_gap", "unlogged", "overlogged", "unpriced", "non_token_charges", "credits", "tax", "commitment", "excluded_from_cost_api", "not_billed", "timing", "fx", "unexplained"]
+CAUSES = (
+    "price_gap",
+    "unlogged",
+    "overlogged",
+    "unpriced",
+    "non_token_charges",
+    "credits",
+    "tax",
+    "commitment",
+    "excluded_from_cost_api",
+    "not_billed",
+    "timing",
+    "fx",
+    "unexplained",
+)
 
 amounts = st.one_of(
     st.sampled_from([0, 1, 10**12, 98 * 10**10, 102 * 10**10, 10**14, 10**10, 10**9]), st.integers(0, 5 * 10**13)
@@ -254,7 +268,7 @@ def test_causes_bridge_metered_and_billed_exactly_and_are_the_ones_of_the_oracle
 
 def compare(day: Day, expected: Answer, rows: list[dict[str, Any]]) -> None:
     accounts_seen = {row["account"] for row in rows}
-    assert {account for account in (*expected.metered, *expected.billed)} <= accounts_seen, day
+    assert {*expected.metered, *expected.billed} <= accounts_seen, day
     for row in rows:
         account = row["account"]
         assert pico(row["metered_cost_usd"]) == expected.metered.get(account, 0), day

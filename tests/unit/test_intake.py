@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import zstandard
 
-from pipelines import intake, landing
+from pipelines import intake, landing, unpacking
 from pipelines.core import merge_core
 from pipelines.lake import Lake
 from pipelines.landing import Ledger
@@ -74,8 +74,8 @@ def test_a_broken_file_is_rejected_with_its_reason_and_the_others_come_in(tmp_pa
 
 
 def test_a_decompression_bomb_stops_at_its_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(landing, "ALWAYS_ALLOWED_BYTES", 2**20)
-    monkeypatch.setattr(landing, "BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(unpacking, "ALWAYS_ALLOWED_BYTES", 2**20)
+    monkeypatch.setattr(unpacking, "BLOCK_BYTES", 2**16)
     home = home_settings(tmp_path)
     land(home, "usage_table/bomb.jsonl.gz", gzip.compress(b"\n" * 64 * 2**20))
     report, _ = take_in(home)

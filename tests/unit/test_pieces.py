@@ -16,7 +16,8 @@ from pipelines import pieces
 from pipelines.pieces import narrow, open_piece, write_partition, write_piece
 
 SCHEMA = {
-    "request_id": pl.String(), "record_number": pl.Int64(), "text": pl.String(), "count": pl.Int64(), "small": pl.Int32(),
+    "request_id": pl.String(), "record_number": pl.Int64(), "text": pl.String(), "count": pl.Int64(),
+    "small": pl.Int32(),
     "cost": pl.Decimal(38, 12), "at": pl.Datetime("us", "UTC"), "usage_date": pl.Date(), "flag": pl.Boolean(),
 }  # fmt: skip
 ROW = st.fixed_dictionaries(

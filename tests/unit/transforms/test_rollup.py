@@ -139,7 +139,8 @@ def test_rows_come_in_a_fixed_order():
 def test_meters_are_summed_beside_their_requests():
     meter = {
         "usage_date": MIDNIGHT.date(), "source": "s", "landed_file": "0" * 16, "record_number": 1, "part": 0,
-        "provider": "openai", "account": "a", "model": "gpt-4o", "service_tier": "standard", "region": "r", "request_id": "x",
+        "provider": "openai", "account": "a", "model": "gpt-4o", "service_tier": "standard", "region": "r",
+        "request_id": "x",
         "feature_tag": None, "api_key_id": None, "user_group": None, "session_id": None, "tags": None,
         "meter": "web_search_requests",
     }  # fmt: skip

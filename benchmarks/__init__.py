@@ -1,0 +1,1 @@
+"""Benchmarks: logs of any size, our job and its references, measured in fresh processes."""

@@ -1,0 +1,24 @@
+"""Pricing a log row by row with LiteLLM's own function. Runs in an environment of its own; no part of the product."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+import pyarrow.parquet as pq
+from litellm import cost_per_token
+
+table = pq.read_table(sys.argv[1]).slice(0, int(sys.argv[2])).to_pylist()
+for row in table:
+    try:
+        cost_per_token(
+            model=row["model"],
+            custom_llm_provider=row["provider"],
+            prompt_tokens=max(row["input_uncached_tokens"], 0) + row["cache_read_tokens"],
+            completion_tokens=row["output_tokens"],
+            cache_read_input_tokens=row["cache_read_tokens"],
+        )
+    except Exception:  # noqa: BLE001  unknown models raise their own kinds of error
+        continue
