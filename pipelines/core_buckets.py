@@ -144,8 +144,12 @@ def _write_day(lake: Lake, ledger: Ledger, table: str, day: str, speakers: pl.Da
     lake.write(table, day, spoken, contract)
     total = rows.group_by("landed_file").agg(pl.col("record_number").n_unique().alias("rows"))
     kept = spoken.group_by("landed_file").agg(pl.col("record_number").n_unique().alias("kept"))
+    spoken_for = pl.col("kept").fill_null(0).cast(pl.Int64)
     counts = total.join(kept, on="landed_file", how="left").select(
-        "landed_file", pl.col("kept").fill_null(0).cast(pl.Int64), pl.lit(0).alias("duplicate"),
-        (pl.col("rows") - pl.col("kept").fill_null(0)).cast(pl.Int64).alias("superseded"), pl.lit(0).alias("quarantined"),
-    )  # fmt: skip
+        "landed_file",
+        spoken_for,
+        pl.lit(0).alias("duplicate"),
+        (pl.col("rows").cast(pl.Int64) - spoken_for).alias("superseded"),
+        pl.lit(0).alias("quarantined"),
+    )
     ledger.set_day_counts(table, day, counts.sort("landed_file").rows())

@@ -175,7 +175,7 @@ def test_corrections_frozen_by_a_later_close_are_not_posted_twice(home: Path) ->
 
 
 def without_two_days_of_bills(home: Path) -> None:
-    land(home, "openai_costs/costs.json", openai_costs({day: OPENAI_LINES for day in DAYS[:4]}))
+    land(home, "openai_costs/costs.json", openai_costs(dict.fromkeys(DAYS[:4], OPENAI_LINES)))
 
 
 def with_an_amount_a_hundredfold(home: Path) -> None:

@@ -248,7 +248,8 @@ LINE = st.tuples(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=25)
+@pytest.mark.slow
+@hypothesis_settings(deadline=None, max_examples=10)
 @given(
     first=st.lists(st.lists(LINE, min_size=1, max_size=4), min_size=1, max_size=4),
     replaced=st.lists(st.tuples(st.integers(0, 3), st.lists(LINE, min_size=1, max_size=3)), max_size=2),

@@ -10,7 +10,7 @@ from pipelines.prefetch import ahead
 
 
 def running() -> int:
-    return sum(thread.name == "ahead" for thread in threading.enumerate())
+    return sum(thread.name.startswith("ahead") for thread in threading.enumerate())
 
 
 def test_items_come_in_their_order():

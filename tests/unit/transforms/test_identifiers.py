@@ -35,7 +35,7 @@ def test_people_are_hashed_and_hashes_stay():
     "value",
     [
         "ann@example.com", "mail to ann.b@sub.example.co.uk please", "sk-abcdefghijklmnop", "rk-abcdefghijklmnop",
-        "AKIAABCDEFGHIJKLMNOP", "AIzaSyA1234567890abcdefghijk", "ghp_abcdefghijklmnopqrst12", "xoxb-1234567890-abc",
+        "AKIAIOSFODNN7EXAMPLE", "AIzaSyA1234567890abcdefghijk", "ghp_abcdefghijklmnopqrst12", "xoxb-1234567890-abc",
         "eyJhbGciOiJIUzI1.eyJzdWIiOiIx", "Bearer abc", "x" * 129, "é" * 129,
     ],
 )  # fmt: skip
