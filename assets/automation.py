@@ -14,8 +14,8 @@ from assets.core import TRACKED
 from assets.partitions import REBUILD_TAG, day_before, range_tags
 from assets.resources import Home
 from pipelines.connectors import registry
+from pipelines.intake.landing import FoundFile, Ledger, unseen
 from pipelines.lake import Lake
-from pipelines.landing import FoundFile, Ledger, unseen
 from pipelines.settings import Settings
 
 RESTATED_FOR_DAYS = {

@@ -11,7 +11,7 @@ import dagster as dg
 
 from assets.failures import plain_failures
 from assets.resources import Home
-from pipelines.build import build_order
+from pipelines.build.graph import build_order
 from pipelines.inspection.check_run import CheckOutcome, checks_on_lake
 from pipelines.sqlmodel import SqlCheck, load_checks
 

@@ -1,7 +1,7 @@
 """Commands for the end of a month: close, and release of an export that was held back.
 
-What lives here: their options and their order of steps. What does not: what keeps a month open (pipelines/closing.py),
-what is held and why (pipelines/transforms/buckets.py).
+What lives here: their options and their order of steps. What does not: what keeps a month open
+(pipelines/history/closing.py), what is held and why (pipelines/transforms/buckets.py).
 """
 
 from typing import Annotated
@@ -36,7 +36,7 @@ def close(
     """
     from assets.listener import Listener
     from assets.pipeline_run import run_job
-    from pipelines.closing import close_month, reasons_against, require_month
+    from pipelines.history.closing import close_month, reasons_against, require_month
     from pipelines.settings import Settings
 
     require_month(month)
@@ -97,7 +97,7 @@ def release(
     from assets.cli_console import remarks
     from assets.listener import Listener
     from assets.pipeline_run import run_job
-    from pipelines.core_buckets import release_held
+    from pipelines.core.buckets import release_held
     from pipelines.settings import Settings
 
     settings = Settings.load()

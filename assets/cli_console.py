@@ -16,7 +16,7 @@ from pipelines.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.intake import Progress
+    from pipelines.intake.staging import Progress
 
 
 def answers() -> "Console":

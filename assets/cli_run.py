@@ -158,7 +158,7 @@ def _show_as_known(
     settings: "Settings", known_at: str, days: "tuple[date, date] | None", out: "Path | None", *, as_json: bool
 ) -> None:
     from assets.cli_options import instant
-    from pipelines.repricing import costs_as_known_at, difference_to_now, export
+    from pipelines.history.repricing import costs_as_known_at, difference_to_now, export
 
     moment = cast("datetime", instant(known_at, "--known-at"))
     first, last = days or (None, None)

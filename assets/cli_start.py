@@ -19,7 +19,7 @@ from assets.cli_console import answers, progress_bar, remarks, say_json
 from pipelines.errors import SettingsError
 
 if TYPE_CHECKING:
-    from pipelines.intake import Progress
+    from pipelines.intake.staging import Progress
     from pipelines.publish.headline import FeatureLine
     from pipelines.settings import Settings
 

@@ -1,6 +1,7 @@
 """The core days: canonical rows of requests, provider usage and bills, replaced day by day.
 
-What lives here: the assets of the core floor. What does not: merging (pipelines/core.py), reading files (ingest.py).
+What lives here: the assets of the core floor. What does not: merging (pipelines/core/merge.py), reading files
+(ingest.py).
 A nightly run merges whatever days the new files touch, also outside its range; the days of its range are computed from
 the raw files again only in a backfill.
 """
@@ -14,7 +15,7 @@ from assets.listener import listener
 from assets.partitions import BACKFILL_TAG, DAYS, ONE_RUN, REBUILD_TAG, is_tracked
 from assets.resources import Home
 from assets.table_metadata import Shown, table_spec
-from pipelines.core import CoreReport, merge_core
+from pipelines.core.merge import CoreReport, merge_core
 from pipelines.lake import Lake
 
 TRACKED = ("core__usage", "core__provider_usage", "core__billing", "core__infrastructure")

@@ -1,6 +1,7 @@
 """The first asset: what lies in landing/ and what became of each file.
 
-What lives here: core__landed_files. What does not: reading files (pipelines/intake.py), merging their rows (core.py).
+What lives here: core__landed_files. What does not: reading files (pipelines/intake/staging.py), merging their rows
+(core.py).
 """
 
 import dagster as dg
@@ -9,7 +10,7 @@ from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
 from assets.resources import Home
 from assets.table_metadata import OWNERS, Shown, table_spec
-from pipelines.intake import IntakeReport, ingest
+from pipelines.intake.staging import IntakeReport, ingest
 from pipelines.lake import Lake
 
 _LONGEST_LIST = 50

@@ -7,11 +7,11 @@ Runs of the daemon have no listener; what they did is in the events and metadata
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from pipelines.build import BuildReport
-from pipelines.core import CoreReport
-from pipelines.intake import IntakeReport, Progress
+from pipelines.build.graph import BuildReport
+from pipelines.build.rollup_days import RollupReport
+from pipelines.core.merge import CoreReport
+from pipelines.intake.staging import IntakeReport, Progress
 from pipelines.publish.snapshot import Published
-from pipelines.rollup_days import RollupReport
 
 
 def _silence(what: str, done: int, of: int) -> None:

@@ -1,7 +1,7 @@
 """One asset per table between core and the marts, made from the models themselves: a new SQL file is a new asset.
 
-What lives here: how a table of pipelines/build.py becomes an asset. What does not: what a table computes (sql/,
-pipelines/derived_tables.py), which of its partitions are stale (pipelines/build.py).
+What lives here: how a table of pipelines/build/graph.py becomes an asset. What does not: what a table computes (sql/,
+pipelines/build/derived_tables.py), which of its partitions are stale (pipelines/build/graph.py).
 These assets are not partitioned: a table knows its own months and builds those whose inputs changed.
 """
 
@@ -11,12 +11,12 @@ from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
 from assets.resources import Home
 from assets.table_metadata import built_metadata, table_spec
-from pipelines.build import CLOSED_COSTS, CLOSED_MONTHS, build_order, cut_of, inputs_of, refresh_table
+from pipelines.build.graph import CLOSED_COSTS, CLOSED_MONTHS, build_order, cut_of, inputs_of, refresh_table
 
 _LAST_TOLD_BY = {"core__landed_files": "core__usage"}
 """The ledger gets its counts when days are merged: who reads it waits for that step too."""
 _MONTHS_COME_FROM = ("core__usage", "ref__deployments")
-"""Which months there are is known once days are merged and reference tables are read (pipelines.build.months)."""
+"""Which months there are is known once days are merged and reference tables are read (pipelines.build.graph.months)."""
 
 CLOSED = [table_spec(table, deps=()) for table in (CLOSED_MONTHS, CLOSED_COSTS)]
 """What `tokenmart close` wrote; no run builds them."""

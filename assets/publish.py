@@ -13,11 +13,11 @@ from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
 from assets.resources import Home
 from assets.table_metadata import OWNERS, Shown, table_spec
+from pipelines.history.publication import publish_marts
+from pipelines.history.restatement import JOURNAL
 from pipelines.inspection.check_run import false_sentences_about_marts
-from pipelines.publication import publish_marts
 from pipelines.publish.facts import mart_files, mart_names, remember_inputs
 from pipelines.publish.snapshot import Published
-from pipelines.restatement import JOURNAL
 from pipelines.settings import CODE_VERSION
 
 PUBLISH_POOL = "publish"

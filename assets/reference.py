@@ -12,8 +12,8 @@ from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
 from assets.resources import Home
 from assets.table_metadata import table_spec
-from pipelines.build import refresh_reference
-from pipelines.derived_tables import REFERENCE_NAMES
+from pipelines.build.derived_tables import REFERENCE_NAMES
+from pipelines.build.graph import refresh_reference
 from pipelines.lake import Lake
 
 _SPECS = [table_spec(name, deps=()) for name in REFERENCE_NAMES]

@@ -1,7 +1,7 @@
 """The roll-ups: token classes and meters summed at the grain that prices and owners need.
 
 What lives here: int__usage_rollup and int__meter_rollup as assets. What does not: the summing
-(pipelines/rollup_days.py).
+(pipelines/build/rollup_days.py).
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from assets.listener import listener
 from assets.partitions import DAYS, ONE_RUN
 from assets.resources import Home
 from assets.table_metadata import table_spec
+from pipelines.build.rollup_days import roll_up_days
 from pipelines.lake import Lake
-from pipelines.rollup_days import roll_up_days
 
 _BOOK_AND_RULES = (
     "ref__price_book",

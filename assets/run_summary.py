@@ -11,9 +11,9 @@ import polars as pl
 from assets.cli_console import answers, remarks
 from assets.listener import Listener
 from pipelines.connectors import registry
-from pipelines.intake import IntakeReport
+from pipelines.intake.landing import Ledger, unseen
+from pipelines.intake.staging import IntakeReport
 from pipelines.lake import Lake
-from pipelines.landing import Ledger, unseen
 from pipelines.publish.layout import Layout
 from pipelines.settings import Settings
 

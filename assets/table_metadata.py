@@ -11,10 +11,10 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from pipelines.build import BuildReport, sql_models
+from pipelines.build.derived_tables import PYTHON_TABLES
+from pipelines.build.graph import BuildReport, sql_models
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import polars_schema
-from pipelines.derived_tables import PYTHON_TABLES
 from pipelines.lake import Lake
 from pipelines.settings import CODE_VERSION, PROJECT_ROOT, Settings
 

@@ -72,7 +72,10 @@ def plain_sql(form: str, log: str, prices: str, table: str) -> None:
 
 def stage(name: str, home: str) -> None:
     """One step of a night in plain Python."""
-    from pipelines import build, core, intake, rollup_days
+    from pipelines.build import graph as build
+    from pipelines.build import rollup_days
+    from pipelines.core import merge as core
+    from pipelines.intake import staging as intake
     from pipelines.publish.facts import mart_files
     from pipelines.publish.snapshot import publish
     from pipelines.settings import Settings

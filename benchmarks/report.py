@@ -51,17 +51,16 @@ def plot(measurements: list[dict[str, Any]]) -> str:
     widest = max(value for _, _, value in bars)
     height = 40 + 24 * len(bars)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}"'
-        ' font-family="sans-serif" font-size="12">',
-        '<text x="10" y="20" font-size="14">Processor seconds per million requests</text>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" font-family="sans-serif">',
+        '<text x="10" y="20" font-size="16">Processor seconds per million requests</text>',
     ]
     for number, (label, name, value) in enumerate(bars):
         y = 36 + 24 * number
         colour = next((c for start, c in _COLOURS.items() if name.startswith(start)), _OTHER)
         width = max(1.0, 440 * value / widest)
-        parts.append(f'<text x="200" y="{y + 13}" text-anchor="end">{escape(label)}</text>')
+        parts.append(f'<text x="200" y="{y + 13}" font-size="12" text-anchor="end">{escape(label)}</text>')
         parts.append(f'<rect x="210" y="{y}" width="{width:.1f}" height="18" fill="{colour}"/>')
-        parts.append(f'<text x="{216 + width:.1f}" y="{y + 13}">{value:.2f}</text>')
+        parts.append(f'<text x="{216 + width:.1f}" y="{y + 13}" font-size="12">{value:.2f}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

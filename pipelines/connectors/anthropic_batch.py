@@ -16,10 +16,10 @@ import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role
 from pipelines.connectors.batch_results import batch_of, file_instant
-from pipelines.connectors.instants import INSTANT
-from pipelines.connectors.json_documents import count_lines
-from pipelines.connectors.json_lines import TEXT, Shape, read_json_lines
-from pipelines.connectors.native_usage import USAGE_SHAPE
+from pipelines.connectors.native.usage import USAGE_SHAPE
+from pipelines.connectors.reading.instants import INSTANT
+from pipelines.connectors.reading.json_documents import count_lines
+from pipelines.connectors.reading.json_lines import TEXT, Shape, read_json_lines
 
 _LINE: Shape = {
     "custom_id": TEXT,

@@ -25,8 +25,8 @@ from pipelines.connectors.base import (
     canonical_billing,
     service_tier,
 )
-from pipelines.connectors.meter_words import meter_meaning
-from pipelines.connectors.provider_buckets import (
+from pipelines.connectors.reading.meter_words import meter_meaning
+from pipelines.connectors.reading.provider_buckets import (
     RESULT_LISTS,
     Result,
     currency_of,
@@ -36,8 +36,8 @@ from pipelines.connectors.provider_buckets import (
     text_of,
     to_batch,
 )
-from pipelines.connectors.strict_documents import count_listed
-from pipelines.connectors.tag_text import tag_text
+from pipelines.connectors.reading.strict_documents import count_listed
+from pipelines.connectors.reading.tag_text import tag_text
 
 RESULT_KIND = "cost"
 CENTS = -2

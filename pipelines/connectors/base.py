@@ -1,7 +1,8 @@
 """What a connector is, and the shared words of the ones that read logs, usage APIs and bills.
 
 What lives here: LandedFile, Batch, MergeRule, the Connector protocol, canonical-frame builders and reject builders.
-What does not: any source's format (one file each beside this one), the run that drives them (pipelines/intake.py).
+What does not: any source's format (one file each beside this one), the run that drives them
+(pipelines/intake/staging.py).
 A connector only reads the fields it names (an allow-list): prompts, completions and names never leave the raw file.
 """
 

@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, canonical_usage
-from pipelines.connectors.native_usage import FAULTS, read_usage
-from pipelines.connectors.record_faults import JSON_FAULTS, Fault, split_faults
-from pipelines.connectors.tag_text import MAX_VALUE_LENGTH
+from pipelines.connectors.native.usage import FAULTS, read_usage
+from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
+from pipelines.connectors.reading.tag_text import MAX_VALUE_LENGTH
 from pipelines.errors import FileRejectedError
 
 _DAY = re.compile(r"(?<!\d)(20\d{2}-\d{2}-\d{2})(?!\d)")

@@ -1,7 +1,7 @@
 """Claude Code session files (`~/.claude/projects/<project>/<session>.jsonl` and those of its subagents).
 
 What lives here: the connector of landing/claude_code/. What does not: the arithmetic of Anthropic's usage object
-(native_usage_anthropic.py), Claude Code's analytics API and telemetry.
+(native/anthropic.py), Claude Code's analytics API and telemetry.
 
 A row is written per content block, so one message repeats with the same id, and early rows hold placeholder counts:
 the row with the largest total stays, at the first time seen, in whatever file (session_files.py). `message.id` alone
@@ -18,12 +18,12 @@ from collections.abc import Iterator
 import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, Role, canonical_usage, service_tier
-from pipelines.connectors.instants import parse_instants
-from pipelines.connectors.json_documents import count_lines
-from pipelines.connectors.json_lines import FLAG, NUMBER, TEXT, Shape
-from pipelines.connectors.native_usage import read_usage
-from pipelines.connectors.native_usage_anthropic import ANTHROPIC_SHAPE
-from pipelines.connectors.record_faults import JSON_FAULTS, Fault, split_faults
+from pipelines.connectors.native.anthropic import ANTHROPIC_SHAPE
+from pipelines.connectors.native.usage import read_usage
+from pipelines.connectors.reading.instants import parse_instants
+from pipelines.connectors.reading.json_documents import count_lines
+from pipelines.connectors.reading.json_lines import FLAG, NUMBER, TEXT, Shape
+from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
 from pipelines.connectors.session_files import SESSION_MERGE, copy_rank, read_session
 from pipelines.quantities import LEAF_COLUMNS
 

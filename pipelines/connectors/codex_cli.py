@@ -21,13 +21,13 @@ from collections.abc import Iterator
 import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, Role, canonical_usage, service_tier
-from pipelines.connectors.instants import parse_instants
-from pipelines.connectors.json_documents import count_lines
-from pipelines.connectors.json_lines import NUMBER, TEXT, Shape
-from pipelines.connectors.providers import provider_name
-from pipelines.connectors.record_faults import JSON_FAULTS, Fault, split_faults
+from pipelines.connectors.reading.instants import parse_instants
+from pipelines.connectors.reading.json_documents import count_lines
+from pipelines.connectors.reading.json_lines import NUMBER, TEXT, Shape
+from pipelines.connectors.reading.providers import provider_name
+from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
+from pipelines.connectors.reading.whole_counts import settle_counts
 from pipelines.connectors.session_files import SESSION_MERGE, copy_rank, read_session
-from pipelines.connectors.whole_counts import settle_counts
 from pipelines.quantities import LEAF_COLUMNS, TOKEN_COLUMNS
 
 _COUNTS = (

@@ -49,7 +49,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.connectors.base import LandedFile
-from pipelines.connectors.instants import UNITS
+from pipelines.connectors.reading.instants import UNITS
 from pipelines.errors import FileRejectedError
 from pipelines.quantities import CACHE_READ_LEAVES, CACHE_WRITE_LEAVES, METERS, TOKEN_COLUMNS
 

@@ -40,8 +40,8 @@ from pipelines.connectors.base import (
     rejects,
 )
 from pipelines.connectors.focus_lines import COLUMNS, LINE_FAULTS, REQUIRED, canonical_lines
-from pipelines.connectors.record_faults import Fault, split_faults
-from pipelines.connectors.strict_documents import (
+from pipelines.connectors.reading.record_faults import Fault, split_faults
+from pipelines.connectors.reading.strict_documents import (
     CHUNK_ROWS,
     CsvChunk,
     count_csv_records,

@@ -26,12 +26,12 @@ from decimal import Decimal
 
 import polars as pl
 
-from pipelines.connectors.exact_decimals import exact_decimals
-from pipelines.connectors.instants import parse_instants
-from pipelines.connectors.meter_words import MeterMeaning, meter_meaning
-from pipelines.connectors.providers import provider_name
-from pipelines.connectors.record_faults import Fault
-from pipelines.connectors.tag_text import read_tags
+from pipelines.connectors.reading.exact_decimals import exact_decimals
+from pipelines.connectors.reading.instants import parse_instants
+from pipelines.connectors.reading.meter_words import MeterMeaning, meter_meaning
+from pipelines.connectors.reading.providers import provider_name
+from pipelines.connectors.reading.record_faults import Fault
+from pipelines.connectors.reading.tag_text import read_tags
 
 REQUIRED: tuple[tuple[str, ...], ...] = (
     ("BilledCost",),

@@ -22,15 +22,15 @@ from typing import Any
 import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role, canonical_usage
-from pipelines.connectors.instants import parse_instants
-from pipelines.connectors.json_documents import as_json_lines, count_json_records
-from pipelines.connectors.json_lines import NUMBER, TEXT, Shape, read_json_lines
-from pipelines.connectors.json_text import read_json_texts
 from pipelines.connectors.langfuse_usage import DETAILS_SHAPE, LEGACY_SHAPE, leaves, read_details
-from pipelines.connectors.model_makers import known_provider, provider_of_model, without_route
-from pipelines.connectors.record_faults import JSON_FAULTS, Fault, split_faults
-from pipelines.connectors.tag_text import read_tags, tag_list_text
-from pipelines.connectors.whole_counts import settle_counts
+from pipelines.connectors.reading.instants import parse_instants
+from pipelines.connectors.reading.json_documents import as_json_lines, count_json_records
+from pipelines.connectors.reading.json_lines import NUMBER, TEXT, Shape, read_json_lines
+from pipelines.connectors.reading.json_text import read_json_texts
+from pipelines.connectors.reading.model_makers import known_provider, provider_of_model, without_route
+from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
+from pipelines.connectors.reading.tag_text import read_tags, tag_list_text
+from pipelines.connectors.reading.whole_counts import settle_counts
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),

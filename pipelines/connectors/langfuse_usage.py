@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from pipelines.connectors.json_lines import NUMBER, TEXT, Shape
+from pipelines.connectors.reading.json_lines import NUMBER, TEXT, Shape
 
 _TOTALS: Mapping[str, tuple[str, ...]] = {
     "input": ("input", "input_tokens", "prompt_tokens", "promptTokens"),

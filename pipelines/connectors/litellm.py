@@ -19,15 +19,15 @@ from typing import Any
 import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role, canonical_usage, service_tier
-from pipelines.connectors.instants import instants_from_numbers, parse_instants
-from pipelines.connectors.json_documents import as_json_lines, count_json_records
-from pipelines.connectors.json_lines import NUMBER, TEXT, Shape, read_json_lines
-from pipelines.connectors.json_text import read_json_texts
-from pipelines.connectors.native_usage_fields import InclusiveInput
-from pipelines.connectors.providers import provider_name
-from pipelines.connectors.record_faults import JSON_FAULTS, Fault, split_faults
-from pipelines.connectors.tag_text import tag_list_text
-from pipelines.connectors.whole_counts import settle_counts
+from pipelines.connectors.native.fields import InclusiveInput
+from pipelines.connectors.reading.instants import instants_from_numbers, parse_instants
+from pipelines.connectors.reading.json_documents import as_json_lines, count_json_records
+from pipelines.connectors.reading.json_lines import NUMBER, TEXT, Shape, read_json_lines
+from pipelines.connectors.reading.json_text import read_json_texts
+from pipelines.connectors.reading.providers import provider_name
+from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
+from pipelines.connectors.reading.tag_text import tag_list_text
+from pipelines.connectors.reading.whole_counts import settle_counts
 from pipelines.quantities import TOKEN_COLUMNS
 
 _TEXTS = (

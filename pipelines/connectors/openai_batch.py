@@ -17,10 +17,10 @@ import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role
 from pipelines.connectors.batch_results import batch_of, file_instant
-from pipelines.connectors.instants import INSTANT, instants_from_numbers
-from pipelines.connectors.json_documents import count_lines
-from pipelines.connectors.json_lines import NUMBER, TEXT, Shape, read_json_lines
-from pipelines.connectors.native_usage import USAGE_SHAPE
+from pipelines.connectors.native.usage import USAGE_SHAPE
+from pipelines.connectors.reading.instants import INSTANT, instants_from_numbers
+from pipelines.connectors.reading.json_documents import count_lines
+from pipelines.connectors.reading.json_lines import NUMBER, TEXT, Shape, read_json_lines
 
 _BODY: Shape = {"id": TEXT, "model": TEXT, "created": TEXT, "created_at": TEXT, "usage": USAGE_SHAPE}
 _LINE: Shape = {

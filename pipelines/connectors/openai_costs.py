@@ -29,8 +29,8 @@ from typing import Any
 import polars as pl
 
 from pipelines.connectors.base import BILLING_SCHEMA, Batch, LandedFile, MergeRule, Role, canonical_billing
-from pipelines.connectors.meter_words import meter_meaning
-from pipelines.connectors.provider_buckets import (
+from pipelines.connectors.reading.meter_words import meter_meaning
+from pipelines.connectors.reading.provider_buckets import (
     RESULT_LISTS,
     Result,
     UnreadableResultError,
@@ -40,7 +40,7 @@ from pipelines.connectors.provider_buckets import (
     text_of,
     to_batch,
 )
-from pipelines.connectors.strict_documents import count_listed
+from pipelines.connectors.reading.strict_documents import count_listed
 
 RESULT_KIND = "cost"
 

@@ -31,7 +31,7 @@ from pipelines.connectors.base import (
     canonical_provider_usage,
     service_tier,
 )
-from pipelines.connectors.provider_buckets import (
+from pipelines.connectors.reading.provider_buckets import (
     RESULT_LISTS,
     Result,
     UnreadableResultError,
@@ -40,7 +40,7 @@ from pipelines.connectors.provider_buckets import (
     text_of,
     to_batch,
 )
-from pipelines.connectors.strict_documents import count_listed
+from pipelines.connectors.reading.strict_documents import count_listed
 
 METER_OF_KIND: Mapping[str, tuple[str, str]] = {
     "images": ("images", "images"),

@@ -23,8 +23,8 @@ from typing import Any
 import polars as pl
 
 from pipelines.connectors.base import INFRASTRUCTURE_SCHEMA, REJECT_SCHEMA, Batch, LandedFile, MergeRule, Role
-from pipelines.connectors.exact_decimals import rounded_decimal
-from pipelines.connectors.strict_documents import MAX_DOCUMENT_BYTES
+from pipelines.connectors.reading.exact_decimals import rounded_decimal
+from pipelines.connectors.reading.strict_documents import MAX_DOCUMENT_BYTES
 from pipelines.contracts.fields import DEFAULT_ACCOUNT
 from pipelines.errors import FileRejectedError
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from pipelines.connectors.native_usage_fields import InclusiveInput
+from pipelines.connectors.native.fields import InclusiveInput
 
 LEAF_OPERATIONS = ("chat", "text_completion", "generate_content", "embeddings")
 

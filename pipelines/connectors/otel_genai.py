@@ -21,15 +21,15 @@ from typing import Any
 import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role, canonical_usage, service_tier
-from pipelines.connectors.instants import instants_from_numbers
-from pipelines.connectors.json_documents import as_json_lines
-from pipelines.connectors.json_lines import FLAG, NUMBER, TEXT, Shape, read_json_lines
-from pipelines.connectors.model_makers import known_provider, provider_of_model, without_route
 from pipelines.connectors.otel_attributes import COUNTS, WORDS, is_leaf_operation, span_leaves
-from pipelines.connectors.providers import provider_name
-from pipelines.connectors.record_faults import JSON_FAULTS, Fault, split_faults
-from pipelines.connectors.tag_text import read_tags
-from pipelines.connectors.whole_counts import settle_counts
+from pipelines.connectors.reading.instants import instants_from_numbers
+from pipelines.connectors.reading.json_documents import as_json_lines
+from pipelines.connectors.reading.json_lines import FLAG, NUMBER, TEXT, Shape, read_json_lines
+from pipelines.connectors.reading.model_makers import known_provider, provider_of_model, without_route
+from pipelines.connectors.reading.providers import provider_name
+from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
+from pipelines.connectors.reading.tag_text import read_tags
+from pipelines.connectors.reading.whole_counts import settle_counts
 from pipelines.errors import FileRejectedError
 
 _ATTRIBUTE: Shape = {

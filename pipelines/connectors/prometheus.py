@@ -25,8 +25,8 @@ from typing import Any
 import polars as pl
 
 from pipelines.connectors.base import INFRASTRUCTURE_SCHEMA, Batch, LandedFile, MergeRule, Role, rejects
-from pipelines.connectors.exact_decimals import exact_decimals
-from pipelines.connectors.strict_documents import count_listed, read_json_documents
+from pipelines.connectors.reading.exact_decimals import exact_decimals
+from pipelines.connectors.reading.strict_documents import count_listed, read_json_documents
 from pipelines.contracts.fields import DEFAULT_ACCOUNT
 from pipelines.errors import FileRejectedError
 

@@ -21,14 +21,14 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role, canonical_usage, service_tier
-from pipelines.connectors.instants import instants_from_numbers, parse_instants
-from pipelines.connectors.json_documents import count_lines
-from pipelines.connectors.json_lines import JSON, TEXT, Shape, read_json_lines
-from pipelines.connectors.json_names import names_in
-from pipelines.connectors.native_usage import FAMILIES, FAULTS, SDK_SIGN, SDK_USAGE_SHAPE, USAGE_SHAPE, read_usage
-from pipelines.connectors.providers import provider_name
-from pipelines.connectors.record_faults import JSON_FAULTS, Fault, split_faults
-from pipelines.connectors.tag_text import read_tags
+from pipelines.connectors.native.usage import FAMILIES, FAULTS, SDK_SIGN, SDK_USAGE_SHAPE, USAGE_SHAPE, read_usage
+from pipelines.connectors.reading.instants import instants_from_numbers, parse_instants
+from pipelines.connectors.reading.json_documents import count_lines
+from pipelines.connectors.reading.json_lines import JSON, TEXT, Shape, read_json_lines
+from pipelines.connectors.reading.json_names import names_in
+from pipelines.connectors.reading.providers import provider_name
+from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
+from pipelines.connectors.reading.tag_text import read_tags
 
 _IDENTIFIERS = (
     "provider",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from pipelines.connectors.base import LandedFile, MergeRule
-from pipelines.connectors.json_lines import Shape, read_json_lines
+from pipelines.connectors.reading.json_lines import Shape, read_json_lines
 from pipelines.errors import FileRejectedError
 
 MAX_SESSION_BYTES = 512 * 1024 * 1024

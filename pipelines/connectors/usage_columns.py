@@ -15,10 +15,16 @@ import polars as pl
 
 from pipelines.connectors.base import canonical_usage, service_tier
 from pipelines.connectors.column_mapping import CACHE_COLUMNS, COUNT_COLUMNS, INPUT_TOTAL, TEXT_COLUMNS, ColumnMapping
-from pipelines.connectors.instants import INSTANT, format_instants, instants_from_numbers, localise, parse_instants
-from pipelines.connectors.providers import provider_name
-from pipelines.connectors.record_faults import Fault, split_faults
-from pipelines.connectors.tag_text import read_tags, tag_text
+from pipelines.connectors.reading.instants import (
+    INSTANT,
+    format_instants,
+    instants_from_numbers,
+    localise,
+    parse_instants,
+)
+from pipelines.connectors.reading.providers import provider_name
+from pipelines.connectors.reading.record_faults import Fault, split_faults
+from pipelines.connectors.reading.tag_text import read_tags, tag_text
 from pipelines.quantities import METERS, parse_decimal
 
 NULL_WORDS: tuple[str, ...] = ("", "NULL", "null", "None", "NaN", "nan", "\\N")

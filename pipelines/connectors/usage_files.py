@@ -20,8 +20,8 @@ import pyarrow.parquet as arrow_parquet
 from pipelines.connectors.base import LandedFile, rejects
 from pipelines.connectors.column_mapping import COUNT_COLUMNS, ColumnMapping, check_columns, parse_path
 from pipelines.connectors.column_mapping import Path as Steps
-from pipelines.connectors.json_documents import as_json_lines, count_json_records
-from pipelines.connectors.json_lines import TEXT, read_json_lines
+from pipelines.connectors.reading.json_documents import as_json_lines, count_json_records
+from pipelines.connectors.reading.json_lines import TEXT, read_json_lines
 from pipelines.connectors.usage_columns import NULL_WORDS
 from pipelines.errors import FileRejectedError
 

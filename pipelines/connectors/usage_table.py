@@ -16,7 +16,7 @@ import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role
 from pipelines.connectors.column_mapping import ColumnMapping, read_mapping
-from pipelines.connectors.record_faults import JSON_FAULTS
+from pipelines.connectors.reading.record_faults import JSON_FAULTS
 from pipelines.connectors.usage_columns import usage_rows
 from pipelines.connectors.usage_files import count_table_records, read_chunks
 from pipelines.errors import FileRejectedError

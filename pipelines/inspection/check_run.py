@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipelines.build import ALL, partition_files
+from pipelines.build.graph import ALL, partition_files
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.errors import NotFoundError

@@ -27,9 +27,9 @@ import polars as pl
 from pipelines.connectors import registry
 from pipelines.errors import NotFoundError, TokenMartError
 from pipelines.inspection.check_run import indexed_files
-from pipelines.intake import pending_files, pending_rebuilds
+from pipelines.intake.landing import Ledger, unseen
+from pipelines.intake.staging import pending_files, pending_rebuilds
 from pipelines.lake import Lake, file_sha256
-from pipelines.landing import Ledger, unseen
 from pipelines.publish.layout import Layout
 from pipelines.publish.manifest import verify_files
 from pipelines.publish.readers import current, open_snapshot

@@ -17,8 +17,8 @@ from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.errors import NotFoundError
 from pipelines.inspection.explain_shares import Day, SharedKey, other_pools, token_keys
+from pipelines.intake.landing import Ledger
 from pipelines.lake import Lake
-from pipelines.landing import Ledger
 from pipelines.quantities import LEAF_COLUMNS
 from pipelines.settings import Settings
 

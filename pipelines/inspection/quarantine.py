@@ -16,11 +16,11 @@ import polars as pl
 from pipelines.connectors import registry
 from pipelines.contracts.fields import empty
 from pipelines.contracts.usage import CoreLandedFiles, CoreQuarantine
-from pipelines.core import merge_core
+from pipelines.core.merge import merge_core
 from pipelines.errors import FileRejectedError, NotFoundError, UsageError
-from pipelines.intake import Progress, add_pending, mark_for_rebuild, stage, staging
+from pipelines.intake.landing import FoundFile, Ledger, unseen
+from pipelines.intake.staging import Progress, add_pending, mark_for_rebuild, stage, staging
 from pipelines.lake import Lake
-from pipelines.landing import FoundFile, Ledger, unseen
 from pipelines.settings import Settings
 
 WHOLE_FILE = "whole file"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build import ALL, build_order, partition_files
+from pipelines.build.graph import ALL, build_order, partition_files
 from pipelines.connectors import registry
-from pipelines.intake import pending_files, pending_rebuilds
+from pipelines.intake.landing import Ledger, unseen
+from pipelines.intake.staging import pending_files, pending_rebuilds
 from pipelines.lake import Lake, Partition, combined_digest
-from pipelines.landing import Ledger, unseen
 from pipelines.publish.layout import Layout
 from pipelines.settings import CODE_VERSION, SQL_ROOT, Settings
 from pipelines.transforms.reference_tables import reference_digest

@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.connectors import anthropic_costs, anthropic_usage, focus, openai_costs, openai_usage, strict_documents
+from pipelines.connectors import anthropic_costs, anthropic_usage, focus, openai_costs, openai_usage
 from pipelines.connectors.base import Connector
+from pipelines.connectors.reading import strict_documents
 from pipelines.errors import FileRejectedError
 from tests.unit.connectors.money_reading import land_bytes, read_money
 

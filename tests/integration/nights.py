@@ -10,9 +10,12 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines import build, core, intake, rollup_days
+from pipelines.build import graph as build
+from pipelines.build import rollup_days
+from pipelines.core import merge as core
+from pipelines.history.publication import publish_marts
+from pipelines.intake import staging as intake
 from pipelines.lake import Lake
-from pipelines.publication import publish_marts
 from pipelines.publish.snapshot import Published
 from pipelines.settings import Settings
 

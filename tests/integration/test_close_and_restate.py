@@ -19,8 +19,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.closing import close_month, closed_months, reasons_against
 from pipelines.errors import CloseRefusedError, UsageError
+from pipelines.history.closing import close_month, closed_months, reasons_against
 from pipelines.inspection.check_run import checks_on_lake
 from pipelines.lake import Lake, file_sha256
 from pipelines.publish.snapshot import snapshot_at
@@ -338,7 +338,7 @@ def test_an_export_that_shrinks_a_settled_bucket_is_held_until_released(home: Pa
     ledger = Lake(settings.lake).read("core__landed_files", "all")
     assert ledger is not None
     held = ledger.filter(pl.col("reason_code") == "held_shrink")["landed_file"].item()
-    from pipelines.core_buckets import release_held
+    from pipelines.core.buckets import release_held
 
     assert release_held(settings, held) == [str(DAYS[2])]
     night(on_day(home, 24))

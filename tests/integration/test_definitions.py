@@ -19,7 +19,7 @@ import pytest
 from assets.checks import home_of
 from assets.definitions import defs
 from assets.partitions import DAYS, day_before, is_tracked, range_tags
-from pipelines.build import build_order
+from pipelines.build.graph import build_order
 from pipelines.errors import UsageError
 from pipelines.sqlmodel import load_checks
 from tests.integration.small_home import use
@@ -87,7 +87,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_of_what_kind(specs: dict[st
 
 
 def test_every_derived_table_is_an_asset_that_depends_on_what_it_reads(specs: dict[str, dg.AssetSpec]) -> None:
-    from pipelines.build import inputs_of
+    from pipelines.build.graph import inputs_of
 
     for table in build_order():
         upstream = {dep.asset_key.to_user_string() for dep in specs[table].deps}

@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 
 from pipelines.errors import UsageError
-from pipelines.publication import publish_marts
-from pipelines.repricing import costs_as_known_at, difference_to_now, export, reprice
+from pipelines.history.publication import publish_marts
+from pipelines.history.repricing import costs_as_known_at, difference_to_now, export, reprice
 from tests.integration.nights import home_settings, land, night, published
 from tests.integration.small_month import DAYS, MONTH, PRICES, day_of_calls, price_row, prices
 

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from pipelines import lake, pieces
-from pipelines.connectors import json_lines, usage_files
+from pipelines.connectors import usage_files
+from pipelines.connectors.reading import json_lines
 from pipelines.demo.benchmark_log import write_benchmark_log
 from pipelines.settings import Settings
 from tests.integration.nights import home_settings, mart_files, night

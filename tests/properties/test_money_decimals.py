@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.connectors.base import LandedFile
-from pipelines.connectors.exact_decimals import WHOLE_DIGITS, exact_decimals
-from pipelines.connectors.meter_words import meter_meaning
 from pipelines.connectors.openai_usage import completion_leaves
-from pipelines.connectors.provider_buckets import UnreadableResultError, exact_amount
-from pipelines.connectors.strict_documents import count_csv_records, read_csv_chunks
+from pipelines.connectors.reading.exact_decimals import WHOLE_DIGITS, exact_decimals
+from pipelines.connectors.reading.meter_words import meter_meaning
+from pipelines.connectors.reading.provider_buckets import UnreadableResultError, exact_amount
+from pipelines.connectors.reading.strict_documents import count_csv_records, read_csv_chunks
 from pipelines.quantities import LEAVES
 
 DIGITS = st.text("0123456789", max_size=30)

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipelines.build.derived_tables import PYTHON_TABLES
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
-from pipelines.derived_tables import PYTHON_TABLES
 from pipelines.settings import Settings
 from pipelines.sqlmodel import load_models
 from pipelines.warehouse import create_view, session

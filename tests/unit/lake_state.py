@@ -13,8 +13,8 @@ import polars as pl
 
 from pipelines.contracts.fields import empty
 from pipelines.contracts.usage import CoreQuarantine
-from pipelines.core import CoreReport, merge_core
-from pipelines.intake import IntakeReport, ingest
+from pipelines.core.merge import CoreReport, merge_core
+from pipelines.intake.staging import IntakeReport, ingest
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pipelines import intake
-from pipelines.core import merge_core
+from pipelines.core.merge import merge_core
+from pipelines.intake import staging as intake
 from pipelines.lake import Lake
 from tests.unit.lake_state import call, core_state, home_settings, land, take_in, usage
 

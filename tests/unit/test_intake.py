@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 import zstandard
 
-from pipelines import intake, landing, unpacking
-from pipelines.core import merge_core
+from pipelines.core.merge import merge_core
+from pipelines.intake import landing, unpacking
+from pipelines.intake import staging as intake
+from pipelines.intake.landing import Ledger
 from pipelines.lake import Lake
-from pipelines.landing import Ledger
 from tests.unit.lake_state import call, core_state, home_settings, land, take_in, usage
 
 

@@ -184,7 +184,9 @@ def test_parquet_doubles_are_their_shortest_digits_and_maps_are_tags(tmp_path: P
 def test_many_chunks_give_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line(BilledCost=str(n), SubAccountId=f"proj_{n % 3}") for n in range(25)]
     whole = read(tmp_path, *lines)
-    monkeypatch.setattr("pipelines.connectors.strict_documents.read_csv_chunks.__kwdefaults__", {"chunk_rows": 4})
+    monkeypatch.setattr(
+        "pipelines.connectors.reading.strict_documents.read_csv_chunks.__kwdefaults__", {"chunk_rows": 4}
+    )
     cut = read(tmp_path, *lines)
     batches = list(CONNECTOR.read(land_bytes(tmp_path, "focus", csv_text(*lines))))
     assert len(batches) == 8  # six chunks of four lines, one of one, and the covered days

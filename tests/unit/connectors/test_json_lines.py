@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.connectors import json_lines
-from pipelines.connectors.json_lines import FLAG, JSON, NUMBER, TEXT, read_json_lines
-from pipelines.connectors.json_names import lines_of, names_in
+from pipelines.connectors.reading import json_lines
+from pipelines.connectors.reading.json_lines import FLAG, JSON, NUMBER, TEXT, read_json_lines
+from pipelines.connectors.reading.json_names import lines_of, names_in
 from pipelines.errors import FileRejectedError
 
 SHAPE = {
@@ -151,8 +151,8 @@ def test_a_line_longer_than_any_buffer_rejects_the_file(tmp_path, monkeypatch):
 
 
 def test_names_are_found_wherever_they_stand(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.connectors.json_names._SAMPLE", 16)
-    monkeypatch.setattr("pipelines.connectors.json_names._BLOCK", 16)
+    monkeypatch.setattr("pipelines.connectors.reading.json_names._SAMPLE", 16)
+    monkeypatch.setattr("pipelines.connectors.reading.json_names._BLOCK", 16)
     path = tmp_path / "log.jsonl"
     path.write_text("x" * 21 + '"a_long_name_over_blocks"' + "y" * 40 + '"b"')
     assert names_in(path, ["a_long_name_over_blocks", "b", "c", "long"]) == {"a_long_name_over_blocks", "b"}
@@ -167,7 +167,7 @@ def test_an_escaped_letter_may_hide_any_name(tmp_path):
 
 
 def test_lines_come_whole_over_block_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.connectors.json_names._BLOCK", 7)
+    monkeypatch.setattr("pipelines.connectors.reading.json_names._BLOCK", 7)
     path = tmp_path / "log.jsonl"
     path.write_bytes("eins\n\nzwei drei\n  \nü\nlast".encode())
     assert [line for part in lines_of(path) for line in part] == ["eins", "zwei drei", "ü", "last"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.connectors.meter_words import MeterMeaning, meter_meaning
+from pipelines.connectors.reading.meter_words import MeterMeaning, meter_meaning
 
 
 @pytest.mark.parametrize(

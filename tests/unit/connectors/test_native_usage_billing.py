@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.connectors.json_lines import TEXT, read_json_lines
-from pipelines.connectors.native_usage import SDK_USAGE_SHAPE, USAGE_SHAPE, read_usage
+from pipelines.connectors.native.usage import SDK_USAGE_SHAPE, USAGE_SHAPE, read_usage
+from pipelines.connectors.reading.json_lines import TEXT, read_json_lines
 from pipelines.quantities import METERS, TOKEN_COLUMNS
 
 

@@ -7,7 +7,7 @@ import re
 import polars as pl
 import pytest
 
-from pipelines.connectors.providers import PROVIDER_ALIASES, provider_name
+from pipelines.connectors.reading.providers import PROVIDER_ALIASES, provider_name
 from pipelines.contracts.fields import PROVIDER_PATTERN
 
 

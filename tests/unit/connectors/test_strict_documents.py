@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.connectors.strict_documents import (
+from pipelines.connectors.reading.strict_documents import (
     count_csv_records,
     count_listed,
     read_csv_chunks,

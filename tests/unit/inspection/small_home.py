@@ -15,7 +15,10 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipelines import build, core, intake, rollup_days
+from pipelines.build import graph as build
+from pipelines.build import rollup_days
+from pipelines.core import merge as core
+from pipelines.intake import staging as intake
 from pipelines.publish.facts import facts_of_build, mart_files
 from pipelines.publish.snapshot import publish
 from pipelines.settings import Settings

@@ -10,8 +10,8 @@ from pipelines.connectors.base import Batch
 from pipelines.connectors.response_log import CONNECTOR
 from pipelines.errors import FileRejectedError, NotFoundError, UsageError
 from pipelines.inspection.quarantine import list_quarantine, replay, show_quarantine
+from pipelines.intake.landing import Ledger
 from pipelines.lake import Lake
-from pipelines.landing import Ledger
 from pipelines.settings import Settings
 from tests.unit.inspection.small_home import call, settings_of, take_in
 

@@ -58,7 +58,9 @@ def test_a_home_row_replaces_the_shipped_row_of_the_same_key_and_others_add_up(
 
 def test_ones_own_gpu_quote_hides_the_shipped_default_whatever_its_dates(shipped: Path, settings: Settings) -> None:
     head = "gpu_type,purchase_type,usd_per_gpu_hour,valid_from,valid_to,source\n"
-    (shipped / "gpu_rates.csv").write_text(f"{head}H100,on_demand,2.69,2025-01-01,,list\nH100,spot,1.5,2025-01-01,,list\n")
+    (shipped / "gpu_rates.csv").write_text(
+        f"{head}H100,on_demand,2.69,2025-01-01,,list\nH100,spot,1.5,2025-01-01,,list\n"
+    )
     (settings.reference / "gpu_rates.csv").write_text(f"{head}H100,on_demand,1.89,2026-03-01,,our quote\n")
     rows = load("gpu_rates", settings).select("purchase_type", "usd_per_gpu_hour", "is_home").rows()
     assert rows == [("on_demand", Decimal("1.89"), True), ("spot", Decimal("1.5"), False)]

@@ -1,0 +1,1 @@
+"""Building what changed between core and marts: the graph of tables, and the tables that Python computes."""

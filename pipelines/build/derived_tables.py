@@ -1,0 +1,242 @@
+"""Tables between core and marts that Python computes: reference tables, prices of the moment, shares of the bill.
+
+What lives here: one builder per table, from its inputs to a frame. What does not: tables that SQL computes (sql/),
+which partitions are stale (build.py).
+"""
+
+from __future__ import annotations
+
+import calendar
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+
+from pipelines.build.infrastructure_tables import INFRASTRUCTURE_TABLES
+from pipelines.build.python_tables import Inputs, PythonTable
+from pipelines.settings import Settings
+from pipelines.transforms.commitments import share_commitments
+from pipelines.transforms.matching import share_other_charges, share_token_charges
+from pipelines.transforms.model_resolution import nearest_ids, resolve_models
+from pipelines.transforms.price_book import load_price_book
+from pipelines.transforms.price_segments import price_segments
+from pipelines.transforms.reference_tables import TABLES as REFERENCE_TABLES
+from pipelines.transforms.reference_tables import load_reference
+from pipelines.transforms.rollup import SELF_HOSTED
+
+LONGEST_RESTATEMENT = timedelta(days=120)
+"""After this no provider restates a month on its own: its partitions no longer look at the clock."""
+
+
+def reference_frames(settings: Settings) -> dict[str, pl.DataFrame]:
+    """Every reference table as the lake keeps it: the CSV tables, the price book in force, weights of shared costs."""
+    frames = load_reference(settings)
+    frames["ref__price_book"] = load_price_book(settings)
+    frames["ref__shared_cost_weights"] = _shared_cost_weights(frames["ref__shared_costs"])
+    return frames
+
+
+REFERENCE_NAMES: tuple[str, ...] = (
+    *(f"ref__{table.name}" for table in REFERENCE_TABLES),
+    "ref__price_book",
+    "ref__shared_cost_weights",
+)
+
+
+def _shared_cost_weights(rules: pl.DataFrame) -> pl.DataFrame:
+    rows = [
+        (rule["priority"], feature.strip(), Decimal(weight))
+        for rule in rules.filter(pl.col("weights").is_not_null()).iter_rows(named=True)
+        for feature, _, weight in (pair.partition("=") for pair in rule["weights"].split(";"))
+    ]
+    schema: dict[str, pl.DataType] = {"priority": pl.Int64(), "feature": pl.String(), "weight": pl.Decimal(38, 12)}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("priority", "feature")
+
+
+def clock(settings: Settings, month: str, _inputs: Inputs) -> pl.DataFrame:
+    """ref__clock: the run's UTC day as this month sees it; it stands still once no provider restates the month."""
+    year, number = map(int, month.split("-"))
+    end = date(year, number, calendar.monthrange(year, number)[1])
+    seen_from = min(settings.today(), end + LONGEST_RESTATEMENT)
+    return pl.DataFrame({"month": [month], "today": [seen_from]}, schema={"month": pl.String, "today": pl.Date})
+
+
+def model_names(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
+    """int__model_names: the name under which logs, provider usage and bills are compared, by interval.
+
+    A dated alias wins, then the first candidate of the price book; a name that the book does not know stays itself.
+    """
+    tables = ("int__usage_rollup", "core__provider_usage", "core__billing")
+    pairs = (
+        pl.concat([inputs[table].select("provider", "model") for table in tables])
+        .filter(pl.col("model").is_not_null() & (pl.col("model") != "*"))
+        .unique()
+        .sort("provider", "model")
+    )
+    candidates = resolve_models(pairs, inputs["ref__price_book"], inputs["ref__model_aliases"]).filter(
+        pl.col("price_model") != "*"
+    )
+    rows: list[tuple[str, str, str, datetime | None, datetime | None]] = []
+    for provider, model in pairs.iter_rows():
+        mine = candidates.filter((pl.col("provider") == provider) & (pl.col("model") == model)).sort("candidate_rank")
+        rows.extend((provider, model, *interval) for interval in _intervals(model, mine))
+    schema: dict[str, pl.DataType] = {
+        "provider": pl.String(),
+        "model": pl.String(),
+        "match_model": pl.String(),
+        "valid_from": pl.Datetime("us", "UTC"),
+        "valid_to": pl.Datetime("us", "UTC"),
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _intervals(model: str, candidates: pl.DataFrame) -> list[tuple[str, datetime | None, datetime | None]]:
+    """Aliases at their dates, the best other name in the gaps between them."""
+    aliases = candidates.filter(pl.col("normaliser").str.contains("alias ")).sort("valid_from", nulls_last=False)
+    others = candidates.filter(~pl.col("normaliser").str.contains("alias "))
+    base = others["price_model"][0] if len(others) else model
+    found: list[tuple[str, datetime | None, datetime | None]] = []
+    reached: datetime | None = datetime.min.replace(tzinfo=UTC)
+    for name, start, end in aliases.select("price_model", "valid_from", "valid_to").iter_rows():
+        begins = start or datetime.min.replace(tzinfo=UTC)
+        if reached is None or begins < reached:
+            continue
+        if begins > reached:
+            found.append((base, None if reached.year == 1 else reached, start))
+        found.append((name, start, end))
+        reached = end
+    if reached is not None:
+        found.append((base, None if reached.year == 1 else reached, None))
+    return found
+
+
+def prices_of_month(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
+    """int__price_segments of one month, for every key that its roll-ups and provider buckets hold.
+
+    Self-hosted keys are left out: the infrastructure ledger prices them, by the hour.
+    """
+    keys = pl.concat(
+        [
+            inputs[table].select("provider", "account", "model", "service_tier", "region", "segment_start")
+            for table in ("int__usage_rollup", "int__meter_rollup")
+        ]
+        + [
+            inputs["core__provider_usage"].select(
+                "provider", "account", "model", "service_tier", "region", pl.col("bucket_start").alias("segment_start")
+            )
+        ]
+    ).unique()
+    keys = keys.filter(pl.col("provider") != SELF_HOSTED)
+    book = inputs["ref__price_book"]
+    resolution = resolve_models(keys.select("provider", "model", "region").unique(), book, inputs["ref__model_aliases"])
+    return price_segments(
+        book,
+        inputs["ref__price_schedules"],
+        resolution,
+        keys,
+        inputs["ref__contract_prices"],
+        inputs["ref__component_equivalents"],
+    )
+
+
+def allocated_tokens(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
+    """int__allocated_tokens: every billed token key shared out, `__unlogged__` included."""
+    return share_token_charges(inputs["int__token_claims"])
+
+
+def allocated_shared(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
+    """int__allocated_shared: credits, fees, taxes and purchases shared out, `__shared__` included."""
+    return share_other_charges(inputs["int__shared_claims"])
+
+
+def allocated_commitments(_settings: Settings, month: str, inputs: Inputs) -> pl.DataFrame:
+    """int__allocated_commitments: commitments.csv amortised by day and shared out by use."""
+    return share_commitments(month, inputs["ref__commitments"], inputs["int__usage_cost"], inputs["int__bill_lines"])
+
+
+def nearest_models(_settings: Settings, _key: str, inputs: Inputs) -> pl.DataFrame:
+    """int__nearest_models: for each unpriced model why, and names of the price book that look like it."""
+    book = inputs["ref__price_book"]
+    known = set(book.select("provider", "model").unique().iter_rows())
+    providers = {provider for provider, _ in known}
+    rows = []
+    for provider, model in (
+        inputs["int__unpriced_month"].select("provider", "model").unique().sort(pl.all()).iter_rows()
+    ):
+        if provider not in providers:
+            reason = "the price book has no prices of this provider"
+        elif (provider, model) in known:
+            reason = "the model has no price for this component, tier or day"
+        else:
+            reason = "the price book does not know this model"
+        rows.append((provider, model, reason, ", ".join(nearest_ids(provider, model, book)) or None))
+    schema = {"provider": pl.String, "model": pl.String, "reason": pl.String, "nearest_ids": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+PYTHON_TABLES: dict[str, PythonTable] = {
+    table.name: table
+    for table in (
+        *INFRASTRUCTURE_TABLES,
+        PythonTable(
+            "ref__clock", "month", (), clock, "The run's clock", "One row per month: the UTC day it is seen from"
+        ),
+        PythonTable(
+            "int__model_names",
+            "month",
+            ("int__usage_rollup", "core__provider_usage", "core__billing", "ref__price_book", "ref__model_aliases"),
+            model_names,
+            "Names under which models are compared",
+            "One row per provider, model and interval",
+        ),
+        PythonTable(
+            "int__price_segments",
+            "month",
+            (
+                "int__usage_rollup",
+                "int__meter_rollup",
+                "core__provider_usage",
+                "ref__price_book",
+                "ref__price_schedules",
+                "ref__contract_prices",
+                "ref__component_equivalents",
+                "ref__model_aliases",
+            ),
+            prices_of_month,
+            "Prices in force for every key and moment of the roll-ups",
+            "One row per price key, price segment, component and context band",
+        ),
+        PythonTable(
+            "int__allocated_tokens",
+            "month",
+            ("int__token_claims",),
+            allocated_tokens,
+            "Token charges shared out by largest remainder",
+            "One row per billed key and claimant; per key the shares sum to the bill exactly",
+        ),
+        PythonTable(
+            "int__allocated_shared",
+            "month",
+            ("int__shared_claims",),
+            allocated_shared,
+            "Credits, fees, taxes and purchases shared out by largest remainder",
+            "One row per pool and claimant; per pool the shares sum to the bill exactly",
+        ),
+        PythonTable(
+            "int__allocated_commitments",
+            "month",
+            ("ref__commitments", "int__usage_cost", "int__bill_lines"),
+            allocated_commitments,
+            "Commitments amortised by day and shared out by use",
+            "One row per UTC day, commitment and claimant; per day and commitment the shares sum to the cost exactly",
+        ),
+        PythonTable(
+            "int__nearest_models",
+            "all",
+            ("int__unpriced_month", "ref__price_book"),
+            nearest_models,
+            "Names that look like the unpriced ones",
+            "One row per unpriced provider and model",
+        ),
+    )
+}

@@ -1,0 +1,1 @@
+"""Native usage objects of providers as disjoint token leaves, one family per file, for every log that carries them."""

@@ -1,0 +1,2 @@
+"""Reading and naming that several sources share: exact numbers, instants, JSON, tags, providers. No source lives
+here."""

@@ -1,0 +1,307 @@
+"""Core days: staged request rows become the de-duplicated, final rows of each UTC day.
+
+What lives here: which days are merged, from which rows, in which order, and writing them. What does not: reading files
+(intake.py), deciding a day (day_merge.py), provider usage and bills (core_buckets.py).
+The result is a pure function of the live files: merging new rows into a day gives what a rebuild from raw would give.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import polars as pl
+
+from pipelines.connectors import registry
+from pipelines.contracts.fields import polars_schema
+from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
+from pipelines.core.day_merge import (
+    IDS,
+    LOST,
+    DecidedDay,
+    conflicts_of,
+    decide_day,
+    duplicates_of,
+    held_rows,
+)
+from pipelines.core.request_homes import RequestHomes
+from pipelines.intake.landing import Ledger, stands_as_found
+from pipelines.intake.staging import (
+    Progress,
+    clear_pending,
+    mark_for_rebuild,
+    pending_files,
+    pending_merges,
+    pending_rebuilds,
+    restage_lost_pieces,
+    stage,
+    staging,
+)
+from pipelines.lake import Lake, Partition
+from pipelines.pieces import Piece, open_piece, write_partition
+from pipelines.settings import Settings
+from pipelines.transforms.canonical_rows import ROWS_SCHEMA
+from pipelines.transforms.deduplication import KEY, id_hashes
+
+_USAGE = "core__usage"
+
+
+@dataclass
+class DaysReport:
+    """Which days were merged or rebuilt. `missing_raw` names files that a rebuild wanted and landing/ no longer
+    holds."""
+
+    days: list[str] = field(default_factory=list)
+    missing_raw: list[str] = field(default_factory=list)
+
+
+def merge_usage_days(
+    settings: Settings,
+    precedence: dict[str, int],
+    rebuild: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> DaysReport:
+    """Merge all staged request rows into their days, and rebuild the days given (and those marked) from raw files.
+
+    precedence: source → number, lower wins (sources.csv). The caller holds the lake's lock and clears what was pending.
+    """
+    lake = Lake(settings.lake)
+    ledger = Ledger(lake)
+    report = DaysReport()
+    afresh = {*rebuild, *pending_rebuilds(lake).get(_USAGE, set())}
+    report.missing_raw = restage_lost_pieces(settings, lake, ledger)
+    merger = _Merger(lake, ledger, precedence, afresh)
+    pending = pending_files(lake)
+    merger.cover(pending, None)
+    again, missing = _reread(settings, lake, ledger, afresh, set(pending))
+    report.missing_raw = sorted({*report.missing_raw, *missing})
+    for landed_file, whole in again.items():
+        merger.cover([landed_file], None if whole else frozenset(afresh))
+    merger.gather()
+    touched = {*merger.pieces, *merger.moved, *merger.leaving, *afresh, *pending_merges(lake)}
+    touched |= ledger.days_of(file for file, days in merger.covered.items() if days is None).get(_USAGE, set())
+    queue = sorted(touched)
+    with _Writer(lake, ledger, settings.threads) as writer:
+        while queue:
+            day = heapq.heappop(queue)
+            if progress:
+                progress(f"merging {day}", len(report.days), len(report.days) + len(queue) + 1)
+            writer.write(merger.decide(day))
+            report.days.append(day)
+            following = _days_after(day, 1)
+            if following not in queue and merger.shares_calls_with(following):
+                heapq.heappush(queue, following)
+    merger.save_homes()
+    return report
+
+
+def _days_after(day: str, days: int) -> str:
+    return str(date.fromisoformat(day) + timedelta(days=days))
+
+
+def _reread(
+    settings: Settings, lake: Lake, ledger: Ledger, days: set[str], pending: set[str]
+) -> tuple[dict[str, bool], list[str]]:
+    """Stage the request rows of `days` again from every raw file that touches them.
+
+    Gives the files that were read (True: all their days) and those whose raw bytes are gone.
+    """
+    wanted = set(ledger.files_touching((_USAGE,), days)) - pending if days else set()
+    found = {file.landed_file: file for file in ledger.found(settings, wanted) if stands_as_found(file)}
+    read = {}
+    for landed_file, file in sorted(found.items()):
+        read[landed_file] = registry.has_global_keys(file.source)
+        facts = stage(settings, lake, file, only_days=None if read[landed_file] else frozenset(days))
+        ledger.correct(landed_file, **facts)
+    return read, sorted(wanted - set(found))
+
+
+class _Merger:
+    """State of one merge over many days: what is staged for each, which files are staged, which rows move."""
+
+    def __init__(self, lake: Lake, ledger: Ledger, precedence: dict[str, int], afresh: set[str]) -> None:
+        self.lake = lake
+        self.precedence = precedence
+        self.afresh = afresh
+        self.live = sorted(ledger.live_files())
+        self.covered: dict[str, frozenset[str] | None] = {}
+        self.pieces: dict[str, list[Piece]] = {}
+        self.moved: dict[str, list[pl.DataFrame]] = {}
+        self.leaving: dict[str, list[tuple[str, pl.DataFrame]]] = {}
+        self.homes: dict[str, RequestHomes] = {}
+        self.last: DecidedDay | None = None
+        self.ids_were: pl.Series | None = None
+
+    def cover(self, landed_files: Iterable[str], days: frozenset[str] | None) -> None:
+        """These files are staged, for all their days (None) or some: what the lake holds of them there is void."""
+        for landed_file in landed_files:
+            self.covered[landed_file] = days
+
+    def gather(self) -> None:
+        """Sort staged pieces by day; rows of sources with global keys go to the day on which their call was first
+        seen."""
+        homeless: dict[str, list[Piece]] = {}
+        for landed_file, days in self.covered.items():
+            for path in sorted(staging(self.lake, landed_file).glob("*/*.arrow")):
+                day = path.parent.name
+                if days is not None and day not in days:
+                    continue
+                piece = open_piece(path)
+                source = piece.constants["source"].item()
+                if registry.has_global_keys(source):
+                    homeless.setdefault(source, []).append(piece)
+                else:
+                    self.pieces.setdefault(day, []).append(piece)
+        for source, pieces in homeless.items():
+            self._send_home(source, pieces)
+
+    def _send_home(self, source: str, pieces: list[Piece]) -> None:
+        home = self.homes[source] = RequestHomes(self.lake, source, self.afresh)
+        for day, rows in home.send(pieces, self._left_behind(source)).items():
+            self.moved.setdefault(day, []).append(rows)
+        moves = home.moves()
+        if not moves:
+            return
+        goals = {str(goal) for keys in moves.values() for goal in keys["usage_date"].unique()}
+        # A merge that dies between two of these days must not leave a call on both: they are then rebuilt from raw.
+        mark_for_rebuild(self.lake, {_USAGE: {*moves, *goals}})
+        for day, keys in moves.items():
+            self.leaving.setdefault(day, []).append((source, keys))
+            rows = home.rows_to_move(day, keys).filter(self._stays(day))
+            for (goal,), piece in rows.partition_by("usage_date", as_dict=True).items():
+                self.moved.setdefault(str(goal), []).append(piece)
+
+    def _left_behind(self, source: str) -> pl.DataFrame:
+        """Calls on days afresh that no raw file tells any more, but the lake still holds."""
+        schema = {name: ROWS_SCHEMA[name] for name in (*KEY, "usage_date")}
+        found = [pl.DataFrame(schema=schema)]
+        for day in sorted(self.afresh):
+            for table in (_USAGE, LOST):
+                held = self.lake.read(table, day, [*schema, "source", "landed_file"])
+                if held is not None:
+                    found.append(held.filter(self._stays(day) & (pl.col("source") == source)).select(list(schema)))
+        return pl.concat(found)
+
+    def _stays(self, day: str) -> pl.Expr:
+        """Rows of the lake that count on `day`: of live files that are not staged for it."""
+        staged = {file for file, days in self.covered.items() if days is None or day in days}
+        return pl.col("landed_file").is_in(sorted(set(self.live) - staged))
+
+    def decide(self, day: str) -> DecidedDay:
+        """Everything known of one day, decided."""
+        known = held_rows(self.lake, day, self._stays(day))
+        for source, keys in self.leaving.get(day, []):
+            known = known.without(source, keys)
+        known.pieces += self.pieces.get(day, [])
+        known.loose = pl.concat([known.loose, *self.moved.get(day, [])])
+        sources = {source for piece in known.pieces for source in piece.values("source")}
+        sources |= set(known.loose["source"].unique())
+        before = _days_after(day, -1)
+        self.ids_were = self._lake_ids(day)
+        ids_before = self.last.ids if self.last and self.last.day == before else self._lake_ids(before)
+        self.last = decide_day(
+            day,
+            known,
+            registry.merge_rules(sources),
+            self.precedence,
+            ids_before,
+            lambda hashes, last=self.last: self._rows_of(before, hashes, last),  # type: ignore[misc]
+        )
+        return self.last
+
+    def _lake_ids(self, day: str) -> pl.Series | None:
+        """Id hashes of all rows of a day as the lake holds it, accepted or lost; None for a day without rows."""
+        partition = self.lake.partitions(IDS).get(day)
+        if partition is None:
+            return None
+        if partition.signature == pl.__version__:
+            return pl.read_parquet(self.lake.path(IDS, day))["id_hash"]
+        ids = [self.lake.read(table, day, ["request_id"]) for table in (_USAGE, LOST)]
+        return pl.concat([id_hashes(frame) for frame in ids if frame is not None])
+
+    def _rows_of(self, day: str, hashes: pl.Series, last: DecidedDay | None) -> pl.DataFrame:
+        if last and last.day == day:
+            return last.rows_with(hashes)
+        found = [pl.DataFrame(schema=ROWS_SCHEMA)]
+        for table in (_USAGE, LOST):
+            held = self.lake.read(table, day)
+            if held is not None:
+                absent = [pl.lit(None, dtype=ROWS_SCHEMA[n]).alias(n) for n in ROWS_SCHEMA if n not in held.columns]
+                mine = held.filter(id_hashes(held).is_in(hashes.implode()))
+                found.append(mine.with_columns(absent).select(list(ROWS_SCHEMA)))
+        return pl.concat(found)
+
+    def shares_calls_with(self, following: str) -> bool:
+        """True when the day after holds an id of the day just decided (as it was or is): it must be decided again."""
+        theirs = self._lake_ids(following) if self.lake.path(_USAGE, following).exists() else None
+        if theirs is None or self.last is None:
+            return False
+        mine = [self.last.ids] if self.ids_were is None else [self.last.ids, self.ids_were]
+        return any(bool(theirs.is_in(ids.implode()).any()) for ids in mine)
+
+    def save_homes(self) -> None:
+        """Remember where calls with global keys live now."""
+        for home in self.homes.values():
+            home.save()
+
+
+class _Writer:
+    """Writes decided days while the next ones are being decided: at most a few at a time, each file by one thread."""
+
+    def __init__(self, lake: Lake, ledger: Ledger, threads: int) -> None:
+        self._lake = lake
+        self._ledger = ledger
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(max_workers=threads)
+        self._under_way: deque[tuple[DecidedDay, Future[list[Partition]]]] = deque()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        while kind is None and self._under_way:
+            self._settle()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def write(self, decided: DecidedDay) -> None:
+        """Start writing a day; returns when few enough are under way."""
+        self._under_way.append((decided, self._pool.submit(_store_day, self._lake, decided)))
+        while len(self._under_way) >= self._threads:
+            self._settle()
+
+    def _settle(self) -> None:
+        decided, written = self._under_way.popleft()
+        self._lake.register(*written.result())
+        key = f"day-{decided.day}"
+        conflicts = conflicts_of(decided.lost)
+        if len(conflicts):
+            self._lake.write("core__quarantine", key, conflicts, CoreQuarantine)
+        elif self._lake.path("core__quarantine", key).exists():
+            self._lake.remove("core__quarantine", key)
+        self._ledger.set_day_counts(_USAGE, decided.day, decided.counts())
+
+
+def _store_day(lake: Lake, decided: DecidedDay) -> list[Partition]:
+    """The partitions of one day. Rows of core__usage kept their contract when they were staged."""
+    day = decided.day
+    schema = polars_schema(CoreUsage)
+    return [
+        lake.store(_USAGE, day, lambda path: write_partition(decided.pieces, schema, path)),
+        lake.store("core__meters", day, decided.meters, CoreMeters),
+        lake.store("core__duplicates", day, duplicates_of(decided.lost), CoreDuplicates),
+        lake.store(LOST, day, decided.lost),
+        lake.store(IDS, day, decided.ids.to_frame(), None, signature=pl.__version__),
+    ]
+
+
+def finish(lake: Lake) -> None:
+    """Everything staged is merged: forget what was pending and its staging files."""
+    clear_pending(lake, pending_files(lake))
+    root = lake.root / ".staged"
+    if root.is_dir():
+        for leftover in root.iterdir():
+            clear_pending(lake, [leftover.name])

@@ -1,0 +1,329 @@
+"""Intake: landed files become staged rows, exactly once, and the ledger says what became of each file.
+
+What lives here: the run over new files (survey → read → sift → stage) and re-reading old ones. What does not: merging
+staged rows into core days (core_days.py), any format (connectors/).
+A kill at any point loses nothing: a file counts as taken in only when its rows are staged, and as merged only when its
+days are written; both are re-done from the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandera.polars as pa
+import polars as pl
+
+from pipelines.connectors import registry
+from pipelines.connectors.base import REJECT_SCHEMA, Batch, LandedFile
+from pipelines.contracts.billing import CoreBilling
+from pipelines.contracts.fields import conform, polars_schema
+from pipelines.contracts.infrastructure import CoreInfrastructureSamples
+from pipelines.contracts.usage import CoreFetchedBuckets, CoreLandedFiles, CoreProviderUsage, CoreQuarantine
+from pipelines.errors import FileRejectedError
+from pipelines.intake.landing import FoundFile, Ledger, stands_as_found, survey
+from pipelines.intake.unpacking import opened
+from pipelines.lake import Lake
+from pipelines.pieces import Piece, write_piece
+from pipelines.prefetch import ahead
+from pipelines.settings import Settings
+from pipelines.transforms.canonical_rows import ContentIds, sift_dated, sift_usage
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, how many there are."""
+
+PARSED_TABLES: dict[str, tuple[type[pa.DataFrameModel], str]] = {
+    "core__provider_usage": (CoreProviderUsage, "bucket_start"),
+    "core__billing": (CoreBilling, "charge_period_start"),
+}
+"""Small tables of which every landed file's own rows are kept (lake/parsed__…), because a newer file replaces
+buckets."""
+
+SAMPLES = "core__infrastructure_samples"
+KEPT_PER_FILE: dict[str, tuple[type[pa.DataFrameModel], str]] = {
+    **PARSED_TABLES,
+    SAMPLES: (CoreInfrastructureSamples, "sampled_at"),
+}
+"""The same for samples of machines: a series goes on from file to file, so differences need the samples of both."""
+
+
+@dataclass
+class IntakeReport:
+    """What one intake did. `rejected` holds (file, reason); `unsettled` files wait for the next run."""
+
+    ingested: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    retracted: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
+    unknown_sources: dict[str, int] = field(default_factory=dict)
+    known: int = 0
+
+
+def ingest(settings: Settings, progress: Progress | None = None) -> IntakeReport:
+    """Take in what is new in landing/: parse, check and stage each new file; the days themselves are merged later.
+
+    One bad file never stops the others: it is rejected in the ledger, with what, where, expected and next move.
+    """
+    lake = Lake(settings.lake)
+    with lake.writing():
+        ledger = Ledger(lake)
+        spool = settings.lake / ".spool"
+        shutil.rmtree(spool, ignore_errors=True)
+        _prepare_pending(lake)
+        found = survey(settings, ledger, registry.SOURCES)
+        report = IntakeReport(unknown_sources=found.unknown_sources, known=found.known)
+        report.unsettled = [_name(file) for file in found.unsettled]
+        for done, file in enumerate(found.fresh):
+            if progress:
+                progress(f"reading {_name(file)}", done, len(found.fresh))
+            _take_in(settings, lake, ledger, file, report)
+        if found.fresh or not lake.path("core__landed_files", "all").exists():
+            lake.write("core__landed_files", "all", ledger.frame(), CoreLandedFiles)
+        if progress:
+            progress("landing read", len(found.fresh), len(found.fresh))
+    return report
+
+
+def _name(file: FoundFile) -> str:
+    return f"{file.source}/{file.relative_path}"
+
+
+def _take_in(settings: Settings, lake: Lake, ledger: Ledger, file: FoundFile, report: IntakeReport) -> None:
+    previous = ledger.previous_version(file)
+    if previous is not None:
+        _mark_what_hangs_on(lake, ledger, previous, file.source)
+        forget_parsed(lake, previous)
+        ledger.retract(previous)
+        report.retracted.append(_name(file))
+    if ledger.owner(file.landed_file) is not None:
+        ledger.record(file, "duplicate", settings.now())
+        report.duplicates.append(_name(file))
+        return
+    try:
+        facts = stage(settings, lake, file)
+    except FileRejectedError as error:
+        shutil.rmtree(staging(lake, file.landed_file), ignore_errors=True)
+        ledger.record(file, "rejected", settings.now(), reason_code=error.code, reason=str(error))
+        report.rejected.append((_name(file), str(error)))
+        return
+    if not stands_as_found(file):
+        forget_parsed(lake, file.landed_file)
+        report.unsettled.append(_name(file))
+        return
+    add_pending(lake, file.landed_file)
+    ledger.record(file, "ingested", settings.now(), **facts)
+    report.ingested.append(_name(file))
+
+
+def _mark_what_hangs_on(lake: Lake, ledger: Ledger, landed_file: str, source: str) -> None:
+    """Days to look at again when a file version goes: its own.
+
+    Request rows are decided again from what the lake holds of the other files; only where keys are global, so that a
+    call's first day may have hung on the file, the day is read from raw.
+    """
+    days = ledger.days_of([landed_file])
+    requests = days.pop("core__usage", set())
+    mark_for_rebuild(lake, {**days, "core__usage": requests if registry.has_global_keys(source) else set()})
+    mark_for_merge(lake, requests)
+
+
+def staging(lake: Lake, landed_file: str) -> Path:
+    """Where a file's request rows wait for their days to be merged."""
+    return lake.root / ".staged" / landed_file
+
+
+def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[str] | None = None) -> dict[str, int]:
+    """Read one file and stage its rows: request rows by day, small tables whole, quarantine entries whole.
+
+    only_days: stage only request rows of these UTC days, for a rebuild. Returns the ledger's facts `records`,
+    `not_usage` and `rejected_records`. Raises FileRejectedError when the file as a whole is unusable.
+    """
+    connector = registry.connector(file.source)
+    target = staging(lake, file.landed_file)
+    shutil.rmtree(target, ignore_errors=True)
+    rejected: list[pl.DataFrame] = []
+    parsed: dict[str, list[pl.DataFrame]] = {"core__fetched_buckets": [], **{table: [] for table in KEPT_PER_FILE}}
+    not_usage = 0
+    with opened(file, settings.lake / ".spool") as landed, ThreadPoolExecutor(1) as beside:
+        several = settings.threads > 1
+        counting = beside.submit(connector.count_records, landed)
+        if not several:
+            counting.result()
+        ids = ContentIds()
+        for number, batch in enumerate(ahead(connector.read(landed)) if several else connector.read(landed)):
+            not_usage += batch.not_usage
+            rejected.extend(batch.rejected)
+            if batch.usage is not None and len(batch.usage):
+                sifted = sift_usage(batch.usage, landed, settings.hash_key, ids)
+                rejected.append(sifted.rejected)
+                _stage_days(sifted.piece, target, number, only_days)
+            _sift_small(batch, landed, parsed, rejected)
+        records = counting.result()
+    for table, frames in parsed.items():
+        if frames:
+            contract = CoreFetchedBuckets if table == "core__fetched_buckets" else KEPT_PER_FILE[table][0]
+            lake.write(f"parsed__{table}", file.landed_file, conform(pl.concat(frames), contract), None)
+    quarantine = _quarantine(rejected, file)
+    if len(quarantine):
+        lake.write("core__quarantine", f"file-{file.landed_file}", quarantine, CoreQuarantine)
+    else:
+        lake.remove("core__quarantine", f"file-{file.landed_file}")
+    return {
+        "records": records,
+        "not_usage": not_usage,
+        "rejected_records": quarantine["record_number"].n_unique() if len(quarantine) else 0,
+    }
+
+
+def _stage_days(piece: Piece, target: Path, number: int, only_days: frozenset[str] | None) -> None:
+    for day, rows in piece.by_day():
+        if len(rows) and (only_days is None or day in only_days):
+            write_piece(rows, target / day / f"{number:06d}.arrow")
+
+
+def _sift_small(
+    batch: Batch, landed: LandedFile, parsed: dict[str, list[pl.DataFrame]], rejected: list[pl.DataFrame]
+) -> None:
+    frames = {
+        "core__provider_usage": batch.provider_usage,
+        "core__billing": batch.billing,
+        SAMPLES: batch.infrastructure,
+    }
+    for table, frame in frames.items():
+        if frame is not None and len(frame):
+            contract, instant = KEPT_PER_FILE[table]
+            sifted = sift_dated(frame, landed, contract, instant)
+            parsed[table].append(sifted.rows)
+            rejected.append(sifted.rejected)
+    if batch.fetched_buckets is not None and len(batch.fetched_buckets):
+        parsed["core__fetched_buckets"].append(
+            batch.fetched_buckets.with_columns(
+                pl.lit(landed.source).alias("source"), pl.lit(landed.landed_file).alias("landed_file")
+            ).select(list(polars_schema(CoreFetchedBuckets)))
+        )
+
+
+def _quarantine(rejected: list[pl.DataFrame], file: FoundFile) -> pl.DataFrame:
+    entries = [frame for frame in rejected if len(frame)]
+    if not entries:
+        return conform(pl.DataFrame(schema={**REJECT_SCHEMA, "usage_date": pl.Date()}), CoreQuarantine)
+    frame = pl.concat(entries, how="diagonal").with_columns(
+        pl.lit(file.source).alias("source"), pl.lit(file.landed_file).alias("landed_file")
+    )
+    return conform(frame, CoreQuarantine).unique(["record_number", "part"], keep="first").sort("record_number", "part")
+
+
+def forget_parsed(lake: Lake, landed_file: str) -> None:
+    """Drop what a retracted file version left in the small tables, in quarantine and in staging."""
+    for table in ("core__fetched_buckets", *KEPT_PER_FILE):
+        lake.remove(f"parsed__{table}", landed_file)
+    lake.remove("core__quarantine", f"file-{landed_file}")
+    shutil.rmtree(staging(lake, landed_file), ignore_errors=True)
+    with lake.index() as index:
+        index.execute("DELETE FROM pending_files WHERE landed_file = ?", (landed_file,))
+
+
+_PENDING_TABLES = """
+CREATE TABLE IF NOT EXISTS pending_files (landed_file TEXT PRIMARY KEY, pieces INTEGER, boot TEXT);
+CREATE TABLE IF NOT EXISTS pending_rebuilds (table_name TEXT, usage_date TEXT, PRIMARY KEY (table_name, usage_date));
+CREATE TABLE IF NOT EXISTS pending_merges (usage_date TEXT PRIMARY KEY);
+"""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def _prepare_pending(lake: Lake) -> None:
+    with lake.index() as index:
+        index.executescript(_PENDING_TABLES)
+
+
+def _boot() -> str:
+    """Which start of the machine this is. Pieces are not synced to disk: those of an earlier start are not trusted."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+
+
+def _pieces(lake: Lake, landed_file: str) -> list[Path]:
+    return sorted(staging(lake, landed_file).glob("*/*.arrow"))
+
+
+def add_pending(lake: Lake, landed_file: str) -> None:
+    """Remember that a staged file's days must be merged."""
+    pieces = _pieces(lake, landed_file)
+    boot = _boot()
+    if not boot:
+        for path in pieces:
+            with path.open("rb") as piece:
+                os.fsync(piece.fileno())
+    _prepare_pending(lake)
+    with lake.index() as index:
+        index.execute("INSERT OR REPLACE INTO pending_files VALUES (?, ?, ?)", (landed_file, len(pieces), boot))
+
+
+def restage_lost_pieces(settings: Settings, lake: Lake, ledger: Ledger) -> list[str]:
+    """Stage pending files again whose pieces are not all there, or were written before the machine last started.
+
+    Returns the files whose raw bytes are gone too.
+    """
+    _prepare_pending(lake)
+    with lake.index() as index:
+        known = index.execute("SELECT landed_file, pieces, boot FROM pending_files").fetchall()
+    lost = {name for name, pieces, boot in known if boot != _boot() or len(_pieces(lake, name)) != pieces}
+    found = {file.landed_file: file for file in ledger.found(settings, lost) if stands_as_found(file)} if lost else {}
+    for name, file in sorted(found.items()):
+        ledger.correct(name, **stage(settings, lake, file))
+        add_pending(lake, name)
+    return sorted(lost - set(found))
+
+
+def pending_files(lake: Lake) -> list[str]:
+    """Files staged and not merged yet."""
+    _prepare_pending(lake)
+    with lake.index() as index:
+        return [row[0] for row in index.execute("SELECT landed_file FROM pending_files ORDER BY landed_file")]
+
+
+def mark_for_rebuild(lake: Lake, days: dict[str, set[str]]) -> None:
+    """Remember days that must be rebuilt from raw files, because rows that they hold were retracted."""
+    with lake.index() as index:
+        for table, touched in days.items():
+            index.executemany(
+                "INSERT OR REPLACE INTO pending_rebuilds VALUES (?, ?)", [(table, day) for day in touched]
+            )
+
+
+def pending_rebuilds(lake: Lake) -> dict[str, set[str]]:
+    """Core table → days to rebuild."""
+    _prepare_pending(lake)
+    days: dict[str, set[str]] = {}
+    with lake.index() as index:
+        for table, day in index.execute("SELECT table_name, usage_date FROM pending_rebuilds"):
+            days.setdefault(table, set()).add(day)
+    return days
+
+
+def mark_for_merge(lake: Lake, days: Iterable[str]) -> None:
+    """Remember days of requests that must be decided again, because rows that they hold no longer count."""
+    _prepare_pending(lake)
+    with lake.index() as index:
+        index.executemany("INSERT OR REPLACE INTO pending_merges VALUES (?)", [(day,) for day in days])
+
+
+def pending_merges(lake: Lake) -> list[str]:
+    """Days of requests to decide again from what the lake holds."""
+    _prepare_pending(lake)
+    with lake.index() as index:
+        return [row[0] for row in index.execute("SELECT usage_date FROM pending_merges ORDER BY usage_date")]
+
+
+def clear_pending(lake: Lake, landed_files: Iterable[str]) -> None:
+    """All days are merged: nothing waits any more."""
+    with lake.index() as index:
+        index.executemany("DELETE FROM pending_files WHERE landed_file = ?", [(file,) for file in landed_files])
+        index.execute("DELETE FROM pending_rebuilds")
+        index.execute("DELETE FROM pending_merges")
+    for file in landed_files:
+        shutil.rmtree(staging(lake, file), ignore_errors=True)

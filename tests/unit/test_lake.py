@@ -1,0 +1,134 @@
+"""The lake: partitions are replaced whole or not at all, and the index says what stands there."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+
+import pandera.polars as pa
+import polars as pl
+import pytest
+
+from pipelines import lake as lake_module
+from pipelines.errors import BusyError, ContractError
+from pipelines.lake import Lake, Partition, combined_digest, file_sha256
+
+
+class Counted(pa.DataFrameModel):
+    """Names with a count from 0."""
+
+    name: str
+    count: pl.Int64 = pa.Field(ge=0)
+
+    class Config:
+        strict = True
+
+
+FRAME = pl.DataFrame({"name": ["a", "b"], "count": [1, 2]})
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def test_a_partition_is_written_read_and_known(lake):
+    written = lake.write("core__x", "2026-06-01", FRAME, Counted, signature="made of y")
+    path = lake.path("core__x", "2026-06-01")
+    assert lake.read("core__x", "2026-06-01").equals(FRAME)
+    assert lake.read("core__x", "2026-06-01", ["count"]).columns == ["count"]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert written == Partition("core__x", "2026-06-01", 2, digest, "made of y")
+    assert lake.partitions("core__x") == {"2026-06-01": written}
+    assert [file.name for file in path.parent.iterdir()] == ["2026-06-01.parquet"]
+
+
+def test_the_same_rows_give_the_same_bytes(lake):
+    first = lake.write("core__x", "a", FRAME, Counted)
+    assert lake.write("core__x", "b", FRAME.clone(), Counted).sha256 == first.sha256
+
+
+def test_a_partition_is_replaced_also_by_nothing(lake):
+    lake.write("core__x", "all", FRAME, Counted)
+    lake.write("core__x", "all", FRAME.clear(), Counted)
+    assert (len(lake.read("core__x", "all")), lake.partitions("core__x")["all"].rows) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (FRAME.with_columns(pl.Series("count", [1, -1])), "row 1: count"),
+        (FRAME.drop("count"), "count"),
+        (FRAME.cast({"count": pl.Int32}), "count"),
+        (FRAME.with_columns(pl.Series("name", ["a", None])), "name"),
+    ],
+)
+def test_rows_that_break_the_contract_leave_the_old_partition(lake, bad, told):
+    before = lake.write("core__x", "all", FRAME, Counted)
+    with pytest.raises(ContractError, match=told) as caught:
+        lake.write("core__x", "all", bad, Counted)
+    assert caught.value.where == "core__x/all"
+    assert lake.partitions("core__x")["all"] == before
+    assert lake.read("core__x", "all").equals(FRAME)
+
+
+def test_a_write_that_dies_leaves_the_old_partition_and_no_litter(lake, monkeypatch):
+    before = lake.write("core__x", "all", FRAME, Counted)
+
+    def die(_path):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        lake.store("core__x", "all", die)
+    monkeypatch.setattr(lake_module.os, "replace", lambda *_: die(None))
+    with pytest.raises(OSError, match="disk full"):
+        lake.write("core__x", "all", FRAME.head(1), Counted)
+    assert [file.name for file in lake.path("core__x", "all").parent.iterdir()] == ["all.parquet"]
+    assert lake.partitions("core__x")["all"] == before
+    assert file_sha256(lake.path("core__x", "all")) == before.sha256
+
+
+def test_bytes_are_synced_before_they_get_their_name(lake, monkeypatch):
+    steps = []
+    real_sync, real_replace = lake_module.os.fsync, lake_module.os.replace
+    monkeypatch.setattr(lake_module.os, "fsync", lambda number: (steps.append("sync"), real_sync(number))[1])
+    monkeypatch.setattr(lake_module.os, "replace", lambda a, b: (steps.append("name"), real_replace(a, b))[1])
+    lake.store("core__x", "all", FRAME)
+    assert steps == ["sync", "name", "sync"]
+
+
+def test_stored_partitions_become_known_together(lake):
+    stored = [lake.store("core__x", key, FRAME, Counted) for key in ("a", "b")]
+    assert lake.partitions("core__x") == {}
+    lake.register(*stored)
+    assert list(lake.partitions("core__x")) == ["a", "b"]
+
+
+def test_what_is_removed_is_forgotten(lake):
+    lake.write("core__x", "all", FRAME, Counted)
+    lake.remove("core__x", "all")
+    lake.remove("core__x", "never")
+    assert (lake.read("core__x", "all"), lake.partitions("core__x")) == (None, {})
+
+
+def test_a_second_writer_waits_and_says_so(lake):
+    with lake.writing(), open(lake.root / ".lock", "w") as other:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(BusyError), lake.writing(patience_seconds=0):
+            pass
+    with lake.writing(patience_seconds=0):
+        pass
+
+
+def test_a_failed_index_change_is_undone(lake):
+    lake.write("core__x", "all", FRAME, Counted)
+    with pytest.raises(ZeroDivisionError), lake.index() as index:
+        index.execute("DELETE FROM partitions")
+        raise ZeroDivisionError
+    assert list(lake.partitions("core__x")) == ["all"]
+
+
+def test_digests_of_parts_depend_on_order_and_borders():
+    assert combined_digest(["a", "b"]) != combined_digest(["b", "a"])
+    assert combined_digest(["a", "b"]) != combined_digest(["ab"])
