@@ -17,19 +17,8 @@ from pipelines.connectors import registry
 from pipelines.intake.landing import FoundFile, Ledger, unseen
 from pipelines.lake import Lake
 from pipelines.settings import Settings
+from pipelines.transforms.look_back import LOOK_BACK_DAYS
 
-RESTATED_FOR_DAYS = {
-    "openai_costs": 35,
-    "openai_usage": 35,
-    "anthropic_costs": 35,
-    "anthropic_usage": 35,
-    "focus": 62,
-}
-"""How far back a nightly export of each source has to reach: for so long its provider still changes a day.
-
-The look-back is in the files: an export that tells an old day otherwise is a new file, and a night computes every day
-that a new file touches, whatever its age. So no night computes days again that nobody told anything new about.
-"""
 NIGHTLY_CRON = "0 3 * * *"
 _SENSOR_SECONDS = 60
 
@@ -68,7 +57,7 @@ _STARTED = Settings.load().is_deployed
     default_status=dg.DefaultScheduleStatus.RUNNING if _STARTED else dg.DefaultScheduleStatus.STOPPED,
     description=(
         "Every night at 03:00 UTC: all new files, whatever their days. Let exports reach back "
-        + ", ".join(f"{days} days ({source})" for source, days in RESTATED_FOR_DAYS.items())
+        + ", ".join(f"{days} days ({source})" for source, days in LOOK_BACK_DAYS.items())
         + "."
     ),
 )

@@ -14,7 +14,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +110,16 @@ class Lake:
                 (table,),
             ).fetchall()
         return {row[1]: Partition(*row) for row in rows}
+
+    def months(self, tables: Iterable[str]) -> set[str]:
+        """The months (YYYY-MM) in which any of the day tables has a partition."""
+        wanted = sorted(tables)
+        marks = ", ".join("?" * len(wanted))
+        with self.index() as index:
+            rows = index.execute(
+                f"SELECT DISTINCT substr(key, 1, 7) FROM partitions WHERE table_name IN ({marks})", wanted
+            ).fetchall()
+        return {month for (month,) in rows}
 
     @contextmanager
     def index(self) -> Iterator[sqlite3.Connection]:

@@ -126,7 +126,7 @@ def refresh_table(settings: Settings, table: str, progress: Progress | None = No
 def months(lake: Lake, today: date) -> list[str]:
     """Months (YYYY-MM) on which anything is known, in order: those with files, those in which a deployment ran before
     `today` with or without any, and those that take corrections of closed months."""
-    known = {key[:7] for table in sorted(DAY_TABLES) for key in lake.partitions(table)}
+    known = lake.months(DAY_TABLES)
     deployments = lake.read("ref__deployments", ALL)
     if deployments is not None:
         known |= deployed_months(deployments, today)

@@ -192,12 +192,12 @@ class _Merger:
         return pl.col("landed_file").is_in(sorted(set(self.live) - staged))
 
     def decide(self, day: str) -> DecidedDay:
-        """Everything known of one day, decided."""
+        """Everything known of one day, decided. A day is asked for once: its pieces are let go afterwards."""
         known = held_rows(self.lake, day, self._stays(day))
         for source, keys in self.leaving.get(day, []):
             known = known.without(source, keys)
-        known.pieces += self.pieces.get(day, [])
-        known.loose = pl.concat([known.loose, *self.moved.get(day, [])])
+        known.pieces += self.pieces.pop(day, [])
+        known.loose = pl.concat([known.loose, *self.moved.pop(day, [])])
         sources = {source for piece in known.pieces for source in piece.values("source")}
         sources |= set(known.loose["source"].unique())
         before = _days_after(day, -1)

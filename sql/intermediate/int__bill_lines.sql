@@ -142,7 +142,10 @@ rate_days as (
         lines.usage_date,
         lines.billing_currency,
         max(rates.rate_date) as rate_date
-    from (select distinct usage_date, billing_currency from core__billing) as lines
+    from (select distinct
+        usage_date,
+        billing_currency
+    from core__billing) as lines
     inner join ref__fx_rates as rates
         on lines.billing_currency = rates.currency and rates.rate_date <= lines.usage_date
     group by lines.usage_date, lines.billing_currency
@@ -226,7 +229,8 @@ select
             when amortised.landed_file is not null then 0
             when lines.billing_currency = 'USD' then lines.effective_cost_in_currency
             else round(
-                cast(lines.effective_cost_in_currency as decimal(22, 12)) * cast(rated.usd_per_unit as decimal(16, 12)), 12
+                cast(lines.effective_cost_in_currency as decimal(22, 12)) * cast(rated.usd_per_unit as decimal(16, 12)),
+                12
             )
         end as decimal(38, 12)
     ) as effective_cost_usd,

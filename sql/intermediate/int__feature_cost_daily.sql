@@ -139,15 +139,18 @@ facts as (
         usage.model,
         usage.service_tier,
         usage.requests,
-        case when usage.component in ('output', 'output_audio', 'output_image') then 0 else usage.tokens end as input_tokens,
-        case when usage.component in ('cache_read', 'cache_read_audio') then usage.tokens else 0 end as cached_input_tokens,
+        case when usage.component in ('output', 'output_audio', 'output_image') then 0 else usage.tokens end
+            as input_tokens,
+        case when usage.component in ('cache_read', 'cache_read_audio') then usage.tokens else 0 end
+            as cached_input_tokens,
         case
             when usage.component in (
                 'cache_write_5m', 'cache_write_1h', 'cache_write_30m', 'cache_write_12h', 'cache_write_unknown'
             ) then usage.tokens
             else 0
         end as cache_write_tokens,
-        case when usage.component in ('output', 'output_audio', 'output_image') then usage.tokens else 0 end as output_tokens,
+        case when usage.component in ('output', 'output_audio', 'output_image') then usage.tokens else 0 end
+            as output_tokens,
         usage.reasoning_tokens,
         case when usage.is_unpriced then usage.tokens else 0 end as unpriced_tokens,
         case
@@ -156,7 +159,8 @@ facts as (
         case
             when usage.provider = 'self_hosted' then cast(null as decimal(38, 12)) else usage.contracted_cost_usd
         end as contracted_cost_usd,
-        case when covered.provider is null then cast(null as decimal(38, 12)) else cast(0 as decimal(38, 12)) end as billed_cost_usd,
+        case when covered.provider is null then cast(null as decimal(38, 12)) else cast(0 as decimal(38, 12)) end
+            as billed_cost_usd,
         case
             when usage.provider = 'self_hosted' then cast(null as decimal(38, 12))
             when covered.provider is null then usage.contracted_cost_usd
@@ -193,8 +197,10 @@ facts as (
         cast(null as decimal(38, 12)) as list_cost_usd,
         cast(null as decimal(38, 12)) as contracted_cost_usd,
         shares.billed_cost_usd,
-        case when covered.provider is null then cast(null as decimal(38, 12)) else shares.effective_cost_usd end as effective_cost_usd,
-        case when covered.provider is null then cast(0 as decimal(38, 12)) else shares.non_token_cost_usd end as non_token_cost_usd,
+        case when covered.provider is null then cast(null as decimal(38, 12)) else shares.effective_cost_usd end
+            as effective_cost_usd,
+        case when covered.provider is null then cast(0 as decimal(38, 12)) else shares.non_token_cost_usd end
+            as non_token_cost_usd,
         case when covered.provider is null then 0 else 1 end as is_covered
     from shares
     left join covered

@@ -73,7 +73,10 @@ judged as (
                     or (billed_usd * 10000 >= 9 * reference_usd and billed_usd * 10000 <= 11 * reference_usd)
                 )
                 then 'unit_suspect'
-            when has_provider_usage = 1 and billed_usd * 100 >= 50 * reference_usd and billed_usd * 100 <= 125 * reference_usd
+            when
+                has_provider_usage = 1
+                and billed_usd * 100 >= 50 * reference_usd
+                and billed_usd * 100 <= 125 * reference_usd
                 then 'with_usage'
             when has_provider_usage = 1 and reference_usd = 0 and logged_usd = 0 then 'nobody_logged'
             when has_provider_usage = 1 then 'price_suspect_with_usage'
@@ -87,11 +90,23 @@ judged as (
 ),
 
 token_effects as (
-    select usage_date, provider, key_account, 'unpriced' as cause, key_id as evidence, billed_usd - logged_usd as amount_usd
+    select
+        usage_date,
+        provider,
+        key_account,
+        'unpriced' as cause,
+        key_id as evidence,
+        billed_usd - logged_usd as amount_usd
     from judged
     where verdict = 'unpriced'
     union all
-    select usage_date, provider, key_account, 'price_gap' as cause, key_id as evidence, billed_usd - provider_usd as amount_usd
+    select
+        usage_date,
+        provider,
+        key_account,
+        'price_gap' as cause,
+        key_id as evidence,
+        billed_usd - provider_usd as amount_usd
     from judged
     where verdict = 'with_usage'
     union all
@@ -149,7 +164,10 @@ token_effects as (
         billed_usd - logged_usd as amount_usd
     from judged
     where
-        (has_provider_usage = 0 and verdict in ('unit_suspect', 'price_suspect', 'discount', 'above_log', 'nobody_logged'))
+        (
+            has_provider_usage = 0
+            and verdict in ('unit_suspect', 'price_suspect', 'discount', 'above_log', 'nobody_logged')
+        )
         or (has_provider_usage = 1 and verdict = 'nobody_logged')
     union all
     select
@@ -204,7 +222,11 @@ covered as (
     inner join int__bill_coverage as coverage
         on accounts.usage_date = coverage.usage_date
         and accounts.provider = coverage.provider
-        and (coverage.account = accounts.key_account or coverage.account = '*' or accounts.key_account in ('*', 'default'))
+        and (
+            coverage.account = accounts.key_account
+            or coverage.account = '*'
+            or accounts.key_account in ('*', 'default')
+        )
 ),
 
 unmatched as (
@@ -227,7 +249,7 @@ usage_effects as (
         unmatched.key_account,
         case when covered.provider is null then 'timing' else 'not_billed' end as cause,
         unmatched.evidence,
-        - unmatched.contracted_cost_usd as amount_usd
+        -unmatched.contracted_cost_usd as amount_usd
     from unmatched
     left join covered
         on unmatched.usage_date = covered.usage_date
@@ -245,7 +267,7 @@ usage_effects as (
             else 'excluded_from_cost_api'
         end as cause,
         usage.feature || '|' || usage.model || '|' || usage.service_tier || '|' || usage.component as evidence,
-        - usage.contracted_cost_usd as amount_usd
+        -usage.contracted_cost_usd as amount_usd
     from usage
     left join covered
         on usage.usage_date = covered.usage_date
@@ -282,16 +304,40 @@ line_effects as (
 ),
 
 effects as (
-    select usage_date, provider, key_account, cause, evidence, amount_usd
+    select
+        usage_date,
+        provider,
+        key_account,
+        cause,
+        evidence,
+        amount_usd
     from token_effects
     union all
-    select usage_date, provider, key_account, cause, evidence, amount_usd
+    select
+        usage_date,
+        provider,
+        key_account,
+        cause,
+        evidence,
+        amount_usd
     from usage_effects
     union all
-    select usage_date, provider, key_account, cause, evidence, amount_usd
+    select
+        usage_date,
+        provider,
+        key_account,
+        cause,
+        evidence,
+        amount_usd
     from line_effects
     union all
-    select usage_date, provider, key_account, 'fx' as cause, evidence, fx_usd as amount_usd
+    select
+        usage_date,
+        provider,
+        key_account,
+        'fx' as cause,
+        evidence,
+        fx_usd as amount_usd
     from line_effects
 )
 

@@ -33,7 +33,7 @@ ruled as (
         rules.method,
         row_number() over (
             partition by lines.landed_file, lines.record_number
-            order by rules.priority, rules.provider desc, rules.account desc, rules.match
+            order by rules.priority asc, rules.provider desc, rules.account desc, rules.match asc
         ) as place
     from lines
     inner join ref__shared_costs as rules

@@ -40,16 +40,44 @@ def lines(*records: dict[str, object]) -> str:
 
 def response_log() -> str:
     body = {
-        "id": "chatcmpl-canary1", "model": "gpt-4o", "usage": OPENAI_USAGE, "choices": CHOICES, "user": NAME,
+        "id": "chatcmpl-canary1",
+        "model": "gpt-4o",
+        "usage": OPENAI_USAGE,
+        "choices": CHOICES,
+        "user": NAME,
         "metadata": {"owner": EMAIL},
-    }  # fmt: skip
+    }
     return lines(
-        {"timestamp": AT, "provider": "openai", "response": body, "request": {"messages": MESSAGES}, "user_id": EMAIL,
-         "api_key_id": KEY, "api_key": KEY, "feature": "chat", "tags": {"mail": EMAIL, "token": KEY}, "session_id": EMAIL},
-        {"timestamp": AT, "provider": "anthropic", "model": "claude-sonnet-4-5-20250929", "usage": ANTHROPIC_USAGE,
-         "content": [{"type": "text", "text": COMPLETION}], "prompt": PROMPT, "user_name": NAME, "user_id": NAME},
-        {"timestamp": AT, "provider": "openai", "model": "gpt-4o", "usage": {"prompt_tokens": "many"}, "prompt": PROMPT},
-    )  # fmt: skip
+        {
+            "timestamp": AT,
+            "provider": "openai",
+            "response": body,
+            "request": {"messages": MESSAGES},
+            "user_id": EMAIL,
+            "api_key_id": KEY,
+            "api_key": KEY,
+            "feature": "chat",
+            "tags": {"mail": EMAIL, "token": KEY},
+            "session_id": EMAIL,
+        },
+        {
+            "timestamp": AT,
+            "provider": "anthropic",
+            "model": "claude-sonnet-4-5-20250929",
+            "usage": ANTHROPIC_USAGE,
+            "content": [{"type": "text", "text": COMPLETION}],
+            "prompt": PROMPT,
+            "user_name": NAME,
+            "user_id": NAME,
+        },
+        {
+            "timestamp": AT,
+            "provider": "openai",
+            "model": "gpt-4o",
+            "usage": {"prompt_tokens": "many"},
+            "prompt": PROMPT,
+        },
+    )
 
 
 def usage_table() -> str:
@@ -59,24 +87,52 @@ def usage_table() -> str:
 
 def litellm() -> str:
     metadata = {
-        "user_api_key": KEY, "user_api_key_alias": NAME, "user_api_key_user_email": EMAIL, "usage_object": OPENAI_USAGE,
-    }  # fmt: skip
+        "user_api_key": KEY,
+        "user_api_key_alias": NAME,
+        "user_api_key_user_email": EMAIL,
+        "usage_object": OPENAI_USAGE,
+    }
     return lines(
-        {"request_id": "chatcmpl-canary2", "call_type": "acompletion", "api_key": KEY, "spend": 0.1, "total_tokens": 18,
-         "prompt_tokens": 11, "completion_tokens": 7, "startTime": "2026-11-01 12:00:00.1", "endTime": "2026-11-01 12:00:01",
-         "model": "gpt-4o", "user": EMAIL, "end_user": NAME, "metadata": json.dumps(metadata), "cache_hit": "None",
-         "messages": json.dumps(MESSAGES), "response": json.dumps({"choices": CHOICES}), "custom_llm_provider": "openai",
-         "proxy_server_request": json.dumps({"messages": MESSAGES}), "requester_ip_address": "10.0.0.1", "request_tags": "[]",
-         "status": "success"},
-    )  # fmt: skip
+        {
+            "request_id": "chatcmpl-canary2",
+            "call_type": "acompletion",
+            "api_key": KEY,
+            "spend": 0.1,
+            "total_tokens": 18,
+            "prompt_tokens": 11,
+            "completion_tokens": 7,
+            "startTime": "2026-11-01 12:00:00.1",
+            "endTime": "2026-11-01 12:00:01",
+            "model": "gpt-4o",
+            "user": EMAIL,
+            "end_user": NAME,
+            "metadata": json.dumps(metadata),
+            "cache_hit": "None",
+            "messages": json.dumps(MESSAGES),
+            "response": json.dumps({"choices": CHOICES}),
+            "custom_llm_provider": "openai",
+            "proxy_server_request": json.dumps({"messages": MESSAGES}),
+            "requester_ip_address": "10.0.0.1",
+            "request_tags": "[]",
+            "status": "success",
+        },
+    )
 
 
 def langfuse() -> str:
     generation = {
-        "id": "gen-canary", "traceId": "t", "type": "GENERATION", "startTime": AT, "endTime": AT, "model": "gpt-4o",
-        "usageDetails": {"input": 11, "output": 7, "total": 18}, "input": MESSAGES, "output": COMPLETION, "name": NAME,
+        "id": "gen-canary",
+        "traceId": "t",
+        "type": "GENERATION",
+        "startTime": AT,
+        "endTime": AT,
+        "model": "gpt-4o",
+        "usageDetails": {"input": 11, "output": 7, "total": 18},
+        "input": MESSAGES,
+        "output": COMPLETION,
+        "name": NAME,
         "metadata": {"user": EMAIL, "key": KEY},
-    }  # fmt: skip
+    }
     trace = {"id": "t", "userId": EMAIL, "sessionId": EMAIL, "name": NAME, "input": PROMPT, "output": COMPLETION}
     return json.dumps({"trace": trace, "observations": [generation]})
 
@@ -87,29 +143,49 @@ def otel_genai() -> str:
         return {"key": key, "value": kind}
 
     attributes = [
-        attribute("gen_ai.operation.name", "chat"), attribute("gen_ai.provider.name", "openai"),
-        attribute("gen_ai.request.model", "gpt-4o"), attribute("gen_ai.response.id", "chatcmpl-canary3"),
-        attribute("gen_ai.usage.input_tokens", 11), attribute("gen_ai.usage.output_tokens", 7),
-        attribute("gen_ai.input.messages", json.dumps(MESSAGES)), attribute("gen_ai.output.messages", COMPLETION),
-        attribute("user.email", EMAIL), attribute("enduser.id", NAME), attribute("http.request.header.authorization", KEY),
-    ]  # fmt: skip
+        attribute("gen_ai.operation.name", "chat"),
+        attribute("gen_ai.provider.name", "openai"),
+        attribute("gen_ai.request.model", "gpt-4o"),
+        attribute("gen_ai.response.id", "chatcmpl-canary3"),
+        attribute("gen_ai.usage.input_tokens", 11),
+        attribute("gen_ai.usage.output_tokens", 7),
+        attribute("gen_ai.input.messages", json.dumps(MESSAGES)),
+        attribute("gen_ai.output.messages", COMPLETION),
+        attribute("user.email", EMAIL),
+        attribute("enduser.id", NAME),
+        attribute("http.request.header.authorization", KEY),
+    ]
     span = {
-        "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": f"chat {NAME}",
-        "startTimeUnixNano": "1793534400000000000", "endTimeUnixNano": "1793534401000000000", "attributes": attributes,
-    }  # fmt: skip
+        "traceId": "5b8efff798038103d269b633813fc60c",
+        "spanId": "eee19b7ec3c1b174",
+        "name": f"chat {NAME}",
+        "startTimeUnixNano": "1793534400000000000",
+        "endTimeUnixNano": "1793534401000000000",
+        "attributes": attributes,
+    }
     return json.dumps({"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"spans": [span]}]}]})
 
 
 def claude_code() -> str:
     message = {
-        "id": "msg_canary", "role": "assistant", "model": "claude-sonnet-4-5-20250929", "usage": ANTHROPIC_USAGE,
+        "id": "msg_canary",
+        "role": "assistant",
+        "model": "claude-sonnet-4-5-20250929",
+        "usage": ANTHROPIC_USAGE,
         "content": [{"type": "text", "text": COMPLETION}],
-    }  # fmt: skip
+    }
     return lines(
         {"type": "user", "timestamp": AT, "sessionId": "s", "message": {"role": "user", "content": PROMPT}},
-        {"type": "assistant", "timestamp": AT, "sessionId": "s", "requestId": "req_1", "message": message, "cwd": f"/{NAME}",
-         "gitBranch": EMAIL},
-    )  # fmt: skip
+        {
+            "type": "assistant",
+            "timestamp": AT,
+            "sessionId": "s",
+            "requestId": "req_1",
+            "message": message,
+            "cwd": f"/{NAME}",
+            "gitBranch": EMAIL,
+        },
+    )
 
 
 def codex_cli() -> str:
@@ -143,9 +219,11 @@ def openai_batch() -> str:
 
 def anthropic_batch() -> str:
     message = {
-        "id": "msg_canary2", "model": "claude-sonnet-4-5-20250929", "usage": {**ANTHROPIC_USAGE, "service_tier": "batch"},
+        "id": "msg_canary2",
+        "model": "claude-sonnet-4-5-20250929",
+        "usage": {**ANTHROPIC_USAGE, "service_tier": "batch"},
         "content": [{"type": "text", "text": COMPLETION}],
-    }  # fmt: skip
+    }
     return lines({"custom_id": EMAIL, "result": {"type": "succeeded", "message": message}})
 
 

@@ -16,7 +16,7 @@ from tests.integration.nights import home_settings, land, night, published
 
 pytestmark = pytest.mark.real_data
 
-# T54 states two totals of a week of somebody's Claude Code logs, without the tokens behind them: there is no log to land.
+# T54 states two totals of a week of somebody's Claude Code logs without the tokens behind them: no log to land.
 NOT_A_LOG = {"T54"}
 
 
@@ -103,7 +103,8 @@ def test_every_published_case_comes_out_of_the_mart_exactly(tmp_path: Path, shar
     night(settings)
     with published(settings) as marts:
         rows = marts.sql(
-            "select feature, list_cost_usd, contracted_cost_usd, unpriced_tokens, total_tokens from mart__feature_cost_daily"
+            "select feature, list_cost_usd, contracted_cost_usd, unpriced_tokens, total_tokens"
+            " from mart__feature_cost_daily"
         ).fetchall()
         listed = {row[0] for row in marts.sql("select model from mart__unpriced_usage").fetchall()}
     found = {feature: (listing, contracted, unpriced, total) for feature, listing, contracted, unpriced, total in rows}

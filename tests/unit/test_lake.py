@@ -104,6 +104,17 @@ def test_stored_partitions_become_known_together(lake):
     assert list(lake.partitions("core__x")) == ["a", "b"]
 
 
+def test_months_are_those_of_any_day_of_the_tables_asked_for(lake):
+    for table, key in (
+        ("core__x", "2026-06-01"),
+        ("core__x", "2026-06-02"),
+        ("core__y", "2026-07-01"),
+        ("z", "2025-01-01"),
+    ):
+        lake.write(table, key, FRAME, None)
+    assert lake.months(["core__x", "core__y"]) == {"2026-06", "2026-07"}
+
+
 def test_what_is_removed_is_forgotten(lake):
     lake.write("core__x", "all", FRAME, Counted)
     lake.remove("core__x", "all")
@@ -123,9 +134,14 @@ def test_a_second_writer_waits_and_says_so(lake):
 
 def test_a_failed_index_change_is_undone(lake):
     lake.write("core__x", "all", FRAME, Counted)
-    with pytest.raises(ZeroDivisionError), lake.index() as index:
-        index.execute("DELETE FROM partitions")
-        raise ZeroDivisionError
+
+    def forget_and_fail():
+        with lake.index() as index:
+            index.execute("DELETE FROM partitions")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        forget_and_fail()
     assert list(lake.partitions("core__x")) == ["all"]
 
 
