@@ -1,7 +1,7 @@
 """The lake: Parquet partitions that are replaced as a whole, and the index that says what they were built from.
 
 What lives here: validate → write aside → fsync → rename, reading a partition, the partition index, the writer's lock.
-What does not: what a row means (contracts/), which rows to write (intake.py, rollup, sql/).
+What does not: what a row means (contracts/), which rows to write (core/, build/, sql/).
 A partition is one file with a fixed name, `lake/<table>/<key>.parquet`; key is a UTC day, a month, or `all`. A
 partition is
 replaced also when the new data is empty. Integer and decimal columns only; writing the same frame gives the same bytes.

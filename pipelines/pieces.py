@@ -1,7 +1,7 @@
 """Pieces: rows on their way from a landed file into a core day, as narrow Arrow files that are read without a copy.
 
 What lives here: writing and opening one piece, and streaming several into one Parquet partition. What does not: which
-rows a piece holds (intake.py), which of them stay (core_days.py).
+rows a piece holds (intake/staging.py), which of them stay (core/days.py).
 Most columns of a log hold one value all along (zero tokens of rare classes, one account): a piece keeps such a value
 once.
 """

@@ -1,7 +1,7 @@
 """Tables between core and marts that Python computes: reference tables, prices of the moment, shares of the bill.
 
 What lives here: one builder per table, from its inputs to a frame. What does not: tables that SQL computes (sql/),
-which partitions are stale (build.py).
+which partitions are stale (graph.py).
 """
 
 from __future__ import annotations

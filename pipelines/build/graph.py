@@ -44,7 +44,7 @@ DAY_TABLES = frozenset(
 ALL = "all"
 CLOSED_MONTHS = "core__closed_months"
 CLOSED_COSTS = "core__closed_costs"
-"""What closing.py wrote: one partition per closed month, never built and never replaced."""
+"""What history/closing.py wrote: one partition per closed month, never built and never replaced."""
 
 
 @dataclass

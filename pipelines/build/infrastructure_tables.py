@@ -1,7 +1,7 @@
 """Tables of self-hosting that Python computes: hours, their cost, shares of features, and what an API would have cost.
 
 What lives here: one builder per table, from its inputs to a frame. What does not: the arithmetic (transforms/), tables
-that SQL computes (sql/), which partitions are stale (build.py).
+that SQL computes (sql/), which partitions are stale (graph.py).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """What a table computed by Python is. What lives here: the description of one. What does not: any such table
-(derived_tables.py, infrastructure_tables.py), when it is built (build.py).
+(derived_tables.py, infrastructure_tables.py), when it is built (graph.py).
 """
 
 from __future__ import annotations

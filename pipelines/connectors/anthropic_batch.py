@@ -1,7 +1,7 @@
 """anthropic_batch: result files of Anthropic's Message Batches API, JSON lines.
 
 A line is `{"custom_id", "result": {"type": "succeeded|errored|canceled|expired", "message": {…, "usage"}}}`. What lives
-here: those lines. What does not: the usage object (native_usage.py).
+here: those lines. What does not: the usage object (native/usage.py).
 
 Only succeeded results are billed, at the batch tier; the other three carry no usage. Lines have no time, so a whole
 file counts at its own (batch_results.file_instant): put the day on which the batch ended into its name.

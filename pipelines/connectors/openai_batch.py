@@ -1,7 +1,7 @@
 """openai_batch: output and error files of OpenAI's Batch API, JSON lines.
 
 A line is `{"id", "custom_id", "response": {"status_code", "request_id", "body": {…, "usage"}}, "error"}`. What lives
-here: those lines. What does not: the usage object (native_usage.py).
+here: those lines. What does not: the usage object (native/usage.py).
 
 Only answered requests (status 200, no error) are billed; failed, expired and cancelled ones carry no usage. Everything
 is priced at the batch tier, whatever tier the body names. A call counts when its body was created (`created`,

@@ -3,7 +3,7 @@
 A line is `{"timestamp", "provider", "model"?, "usage": {native} | "response": {body}, "request_id"?, "feature"?,
 "feature_tag"?, "user_id"?, "session_id"?, "api_key_id"?, "account"?, "service_tier"?, "region"?, "status"?,
 "user_group"?, "tags"?: {}}`. What lives here: the line around the usage object. What does not: the object itself
-(native_usage.py).
+(native/usage.py).
 
 `timestamp` is ISO 8601 text or an epoch number: seconds from 10⁸, milliseconds from 10¹¹, microseconds from 10¹⁴,
 nanoseconds from 10¹⁷ on. What the body says wins over what the log says, for it is what was served and is billed: its

@@ -1,7 +1,8 @@
 """Contracts of what a closed month needs: the frozen rows, what has changed since, and the journal of restatements.
 
 What lives here: closed months, their frozen costs, differences, corrections, the gate, mart__closed_months and
-mart__restatements. What does not: the marts of cost and reconciliation (marts.py), how a month is closed (closing.py).
+mart__restatements. What does not: the marts of cost and reconciliation (marts.py), how a month is closed
+(history/closing.py).
 """
 
 from __future__ import annotations

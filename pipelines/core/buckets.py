@@ -1,7 +1,7 @@
 """Core buckets: provider usage and bills, cut by UTC day, each bucket told by exactly one export.
 
 What lives here: writing core__provider_usage, core__billing and core__fetched_buckets for the days that changed.
-What does not: request logs (core_days.py), which export speaks (transforms/buckets.py), money rules (sql/).
+What does not: request logs (days.py), which export speaks (transforms/buckets.py), money rules (sql/).
 Every live file's own rows stand in lake/parsed__<table>; a day is always written again from all files that touch it.
 """
 

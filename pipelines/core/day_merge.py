@@ -1,7 +1,7 @@
 """One UTC day of requests: everything known of it, decided anew, and the partitions that come out.
 
 What lives here: putting held, staged and moved rows of a day together and deciding them. What does not: which days are
-merged and when (core_days.py), which row wins (transforms/deduplication.py), files on disk (lake.py).
+merged and when (days.py), which row wins (transforms/deduplication.py), files on disk (lake.py).
 Rows that lost are kept whole beside the day (core__usage_lost): when a better telling comes, or the winner's file goes,
 the
 day is decided again from the same set of rows. So merging new rows gives what a rebuild from the raw files would give.

@@ -1,7 +1,7 @@
 """The core floor as one step: everything staged is merged into its days, and the ledger is told.
 
-What lives here: the order of the merges and what they report. What does not: requests (core_days.py), buckets
-(core_buckets.py), machines (core_infrastructure.py), staging (intake.py).
+What lives here: the order of the merges and what they report. What does not: requests (days.py), buckets
+(buckets.py), machines (infrastructure.py), staging (intake/staging.py).
 """
 
 from __future__ import annotations

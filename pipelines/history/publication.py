@@ -1,7 +1,7 @@
 """One publish of the house: the marts of the lake, the journal of what they restate, and the closed months.
 
 What lives here: what goes into a publish beyond the marts themselves. What does not: the commit (publish/), building
-the marts (build.py), why a number changed (restatement.py).
+the marts (build/graph.py), why a number changed (restatement.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Landing: which files are there, which are new, and what became of each. The file ledger lives here.
 
 What lives here: walking landing/, settling, identity, decompression with a bound, the ledger. What does not: what a
-file says (connectors/), what happens to its rows (intake.py).
+file says (connectors/), what happens to its rows (staging.py).
 Raw files are never edited. Identity is source + account folder + bytes + mapping, so the same bytes dropped twice are a
 no-op and new bytes at a known path are a new version.
 """

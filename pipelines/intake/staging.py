@@ -1,7 +1,7 @@
 """Intake: landed files become staged rows, exactly once, and the ledger says what became of each file.
 
 What lives here: the run over new files (survey → read → sift → stage) and re-reading old ones. What does not: merging
-staged rows into core days (core_days.py), any format (connectors/).
+staged rows into core days (core/days.py), any format (connectors/).
 A kill at any point loses nothing: a file counts as taken in only when its rows are staged, and as merged only when its
 days are written; both are re-done from the same bytes.
 """

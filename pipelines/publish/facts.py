@@ -1,7 +1,7 @@
 """What a build was made from: the facts of a manifest, and whether anything changed since the last publish.
 
 What lives here: digests over landed files, reference tables, SQL and code, dates per source, the marts to publish. What
-does not: building (build.py), committing (commit.py).
+does not: building (build/graph.py), committing (commit.py).
 """
 
 from __future__ import annotations

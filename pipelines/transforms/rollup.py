@@ -1,7 +1,7 @@
 """Rolling one day of requests up to the grain of prices and owners.
 
 What lives here: pure functions from core rows to roll-up rows. What does not: prices themselves (price_book.py), which
-days need it (rollup_days.py). After this step nothing reads a log again.
+days need it (build/rollup_days.py). After this step nothing reads a log again.
 """
 
 from __future__ import annotations

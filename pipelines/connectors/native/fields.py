@@ -1,7 +1,7 @@
 """What the native-usage families share: safe field access, and the rule that makes inclusive counts disjoint.
 
 What lives here: expression builders over an unnested usage object. What does not: any provider's own field names.
-Counts are Float64 here, exact to 2^53; native_usage.py checks that they are whole and turns them into integers.
+Counts are Float64 here, exact to 2^53; usage.py checks that they are whole and turns them into integers.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ GOOGLE_SHAPE: Shape = {
     "traffic_type": TEXT,
     "serviceTier": TEXT,
 }
-"""`prompt_tokens_details` is OpenAI's name too, for an object: only JSON text fits both (native_usage.usage_shape)."""
+"""`prompt_tokens_details` is OpenAI's name too, for an object: only JSON text fits both (usage.usage_shape)."""
 
 SIGNS = tuple(name for kind in ("prompt", "candidates", "response", "total") for name in _COUNTS[kind])
 """A usage object with one of these fields is Google's."""
