@@ -1,4 +1,4 @@
-"""Nothing private survives intake: words planted in every request-log format are in no byte of lake, marts or index.
+"""Nothing private survives intake: words planted in every log format are in no byte of lake, marts, logs or Dagster.
 
 Each format carries the same canaries where its provider or gateway puts prompts, completions, names, e-mail addresses
 and
@@ -9,7 +9,10 @@ index.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +21,9 @@ import polars as pl
 import pytest
 
 from pipelines.connectors.registry import SOURCES
-from tests.integration.nights import home_settings, land, night
+from tests.integration.nights import land
 
+ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "canary-prompt-tell-me-about-mars"
 COMPLETION = "canary-completion-mars-is-red"
 NAME = "Canary Birdwhistle"
@@ -249,7 +253,11 @@ def planted_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("planted")
     for path, text in FORMATS.values():
         land(home, path, text())
-    night(home_settings(home))
+    environment = {**os.environ, "TOKENMART_NOW": "2026-11-22T12:00:00Z", "TOKENMART_SETTLE_SECONDS": "0"}
+    command = [sys.executable, "-m", "assets.cli", "--home", str(home), "run", "--verbose"]
+    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=300, check=True)
+    (home / "said").mkdir()
+    (home / "said" / "run.log").write_bytes(said.stdout + said.stderr)
     return home
 
 
@@ -260,10 +268,10 @@ def test_every_format_was_taken_in(planted_home: Path) -> None:
     assert ledger["quarantined"].sum() == 1
 
 
-def test_no_canary_is_found_in_lake_or_marts(planted_home: Path) -> None:
+def test_no_canary_is_found_in_lake_marts_logs_or_dagster(planted_home: Path) -> None:
     found = {
         (path.relative_to(planted_home).as_posix(), canary)
-        for folder in ("lake", "marts")
+        for folder in ("lake", "marts", "dagster", "said")
         for path in sorted((planted_home / folder).rglob("*"))
         if path.is_file() and not path.is_symlink()
         for text in every_text(path)
@@ -282,6 +290,6 @@ def every_text(path: Path) -> Iterator[bytes]:
         with duckdb.connect(str(path), read_only=True) as connection:
             for (table,) in connection.sql("select table_name from information_schema.tables").fetchall():
                 yield repr(connection.table(table).fetchall()).encode()
-    if path.suffix == ".sqlite":
+    if path.suffix in {".sqlite", ".db"}:
         with sqlite3.connect(path) as connection:
             yield "\n".join(connection.iterdump()).encode()
