@@ -2,7 +2,7 @@
 
 What lives here: names of the token leaves, exact decimal parsing, pico-dollars, largest remainder.
 What does not: prices (transforms/price_book.py), allocation rules (sql/), any engine.
-Rules: money.md §1 and §3 of the design; nothing here knows a float.
+Rules: docs/methodology.md; nothing here knows a float.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
 
     Each share is the floor of its exact part; what is left goes, one unit each, to the largest remainders, and among
     equals to the earlier position (callers sort by name first). A negative total shares its absolute value.
-    Raises ValueError when weights are negative or all zero. Source: money.md §3.
+    Raises ValueError when weights are negative or all zero. Source: docs/methodology.md.
     """
     if any(weight < 0 for weight in weights):
         raise ValueError("weights must not be negative")

@@ -8,7 +8,7 @@ What does not: running SQL (warehouse.py), what the columns must be (contracts/m
     grain = "One row per usage_date and feature"
     key = ["usage_date", "feature"]
     inputs = ["int__priced_usage"]
-    rules = ["money.md §6"]
+    rules = ["a ratio is one stored sum over another"]
     owner = "finops"
     partition = "month"
     --- */

@@ -5,7 +5,7 @@ here: those lines. What does not: the usage object (native/usage.py).
 
 Only succeeded results are billed, at the batch tier; the other three carry no usage. Lines have no time, so a whole
 file counts at its own (batch_results.file_instant): put the day on which the batch ended into its name.
-Source: formats.md §3.8.
+Source: Anthropic Message Batches API reference.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ here: those lines. What does not: the usage object (native/usage.py).
 Only answered requests (status 200, no error) are billed; failed, expired and cancelled ones carry no usage. Everything
 is priced at the batch tier, whatever tier the body names. A call counts when its body was created (`created`,
 `created_at`); an embedding, whose body has no time, at the file's own (batch_results.file_instant).
-Source: formats.md §3.8.
+Source: OpenAI Batch API reference.
 """
 
 from __future__ import annotations

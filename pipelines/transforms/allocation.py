@@ -21,7 +21,7 @@ def share_out(claims: pl.DataFrame, *, pool: str, amount: str, weight: str, tie:
     ≥ 0, at least one positive per pool; tie: columns that order equal remainders, unique inside a pool. What the floors
     leave
     goes one pico-dollar each to the largest remainders. Raises ContractError when the arithmetic would not fit 128 bits
-    or a pool has nothing to share by. Source: largest-remainder method, as in money.md §3.
+    or a pool has nothing to share by. Source: largest-remainder method, docs/methodology.md.
     """
     if not len(claims):
         return claims.with_columns(pl.lit(None, dtype=pl.Int128).alias(share))

@@ -1,6 +1,6 @@
 """Turning billed keys and their claimants into shares: who pays how much of each bill line.
 
-What lives here: the weights of money.md §3 (logged against provider usage or against the bill) and the two rounds of
+What lives here: the weights of a share (logged against provider usage or against the bill) and the two rounds of
 sharing. What does not: finding keys and claimants (sql/intermediate), the rounding itself (allocation.py).
 Round one shares token charges; round two shares credits, fees, taxes and purchases by what round one gave.
 """

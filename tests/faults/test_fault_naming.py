@@ -1,4 +1,4 @@
-"""Each fault of money.md §4, injected one at a time into a small coherent month, is named with its exact dollars.
+"""Each known fault of logs and bills, injected one at a time into a small month, is named with its exact dollars.
 
 What lives here: the faults, the cause column that must move, by how much, and what the reason tells to do. What does
 not: the coherent month itself (tests/integration/small_month.py), the arithmetic of causes at random

@@ -1,7 +1,7 @@
 """Anthropic's Messages usage object → disjoint leaves. Additive: uncached, cache reads and writes stand side by side.
 
 What lives here: the top-level object and its `iterations`. What does not: the Batch and Usage APIs around it.
-Sources: anthropic SDK types, formats.md §3.3; money.md §1 and §2.
+Sources: anthropic SDK types and recorded responses.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Usage objects of Amazon Bedrock (Converse, Nova, stream metrics) and Cohere → disjoint leaves.
 
 What lives here: the two small families. What does not: native bodies that Bedrock passes through (their own families).
-Rules: Bedrock is additive and writes its cache counts under two names (formats.md §3.5); Cohere bills `billed_units`,
+Rules: Bedrock is additive and writes its cache counts under two names; Cohere bills `billed_units`,
 never the raw `tokens` (§3.9).
 """
 

@@ -37,7 +37,7 @@ def positive(amount: pl.Expr) -> pl.Expr:
 
 @dataclass(frozen=True)
 class InclusiveInput:
-    """An input count that includes its cached, cache-write, audio, image and video parts (money.md §1: inclusive).
+    """An input count that includes its cached, cache-write, audio, image and video parts.
 
     `cached_audio`, `cached_image`, `cached_video` are NULL where the source does not split its cached tokens.
     """

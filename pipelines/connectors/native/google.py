@@ -2,7 +2,7 @@
 
 What lives here: camel-case fields of the REST bodies and snake-case ones that the SDKs write. What does not: Gemini
 behind the OpenAI-compatible endpoint (openai.py).
-Rule: cached ⊂ prompt; thoughts and tool-use prompts stand outside candidates and prompt (formats.md §3.4).
+Rule: cached ⊂ prompt; thoughts and tool-use prompts stand outside candidates and prompt.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What lives here: Chat Completions (also Mistral, Groq, DeepSeek, xAI, Z.ai, Cerebras, Hugging Face, Moonshot,
 Perplexity, OpenRouter, LiteLLM), embeddings, Responses, Images, transcription, Realtime; the cost that a provider
 itself reports; OpenRouter's BYOK split. What does not: Anthropic, Google, Bedrock, Cohere (files beside this one).
-Sources: openai-openapi of 2026-08, formats.md §3.1, §3.2, §3.9, §6.4; docs.x.ai cost tracking (10^10 ticks = 1 USD).
+Sources: openai-openapi of 2026-08; docs.x.ai cost tracking (10^10 ticks = 1 USD).
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def split_byok(frame: pl.DataFrame) -> pl.DataFrame:
 
     Part 0 stays with `openrouter`, keeps the reported cost (the fee) and the request, and has no tokens. Part 1 belongs
     to the upstream provider (the body's own `upstream` name, else the prefix of the model id) under the id behind the
-    prefix and before any `:variant`; it has the tokens, no request and no reported cost. Source: money.md §2.
+    prefix and before any `:variant`; it has the tokens, no request and no reported cost.
     """
     if not is_used(frame, "is_byok"):
         return frame

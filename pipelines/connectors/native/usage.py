@@ -2,7 +2,7 @@
 
 What lives here: the shape that reads them all, which family a row belongs to, the frame that comes out. What does
 not: the families (native_usage_<family>.py), the log around the object (response_log.py and other connectors).
-Rules: money.md §1 and §2; formats.md §0.1, §0.4 and §3.
+Rules: every token stands in exactly one leaf; the identities hold on recorded responses of each provider.
 """
 
 from __future__ import annotations
