@@ -54,12 +54,25 @@ def as_price_book(rows: pl.DataFrame) -> pl.DataFrame:
             expected="one of " + ", ".join((*LEAVES, *METERS)),
             next_move="correct the component",
         )
+    _refuse_marginal(rows)
     is_feed = (pl.col("layer") == "feed").cast(pl.Int32)
     ranked = rows.with_columns((2 * is_feed + (~pl.col("is_home")).cast(pl.Int32)).cast(pl.Int32).alias("layer_rank"))
     book = conform(_with_unit_price(_end_open_rows(ranked)), PriceBook)
     check_units(book)
     check_overlaps(book)
     return book
+
+
+def _refuse_marginal(rows: pl.DataFrame) -> None:
+    """No provider is known to bill only the tokens above a threshold; such a row must not price whole requests."""
+    marginal = rows.filter(pl.col("tier_scope") == "marginal")
+    if not marginal.is_empty():
+        raise PriceBookError(
+            "a context tier that prices only the tokens above its threshold cannot be applied yet",
+            where=f"price {marginal.get_column('price_id')[0]}, column tier_scope",
+            expected="tier_scope = request: the whole request is priced in the band of its whole prompt",
+            next_move="leave the row out; its usage is then listed as unpriced",
+        )
 
 
 def context_thresholds(book: pl.DataFrame) -> list[int]:

@@ -149,3 +149,11 @@ def test_the_shipped_book_loads_without_overlap_and_every_row_names_a_source(tmp
     assert rows.filter(pl.col("source").str.strip_chars() == "").is_empty()
     labs = {"openai", "anthropic", "google", "deepseek", "mistral", "xai", "aws_bedrock", "azure_openai", "openrouter"}
     assert labs | {"groq", "cohere"} <= set(rows.get_column("provider"))
+
+
+def test_a_marginal_context_tier_is_refused_instead_of_pricing_whole_requests(settings: Settings) -> None:
+    ship(settings, price("1"))
+    path = reference_tables.SHIPPED_REFERENCE / "model_prices" / "lab.csv"
+    path.write_text(path.read_text().replace(",request,", ",marginal,"))
+    with pytest.raises(PriceBookError, match="only the tokens above its threshold"):
+        load_price_book(settings)
