@@ -11,9 +11,6 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-PICO_PER_USD = 10**12
-"""Money is shared out in integers of 10⁻¹² dollars, the last place of DECIMAL(38,12)."""
-
 USD_SCALE = 12
 UNIT_PRICE_SCALE = 18
 """Digits kept of a price for one unit (a token, a search), so that price ÷ per_units stays exact."""
@@ -75,20 +72,6 @@ def parse_decimal(text: str) -> Decimal:
     if not stripped.isascii() or not _DECIMAL.match(stripped):
         raise ValueError(f"not a decimal number: {text!r}")
     return Decimal(stripped)
-
-
-def to_pico(usd: Decimal) -> int:
-    """Dollars as integer pico-dollars. Raises ValueError when the amount is finer than 10⁻¹² dollars."""
-    scaled = usd.scaleb(USD_SCALE)
-    whole = int(scaled)
-    if whole != scaled:
-        raise ValueError(f"{usd} is finer than 10^-12 dollars")
-    return whole
-
-
-def from_pico(pico: int) -> Decimal:
-    """Pico-dollars as an exact Decimal of dollars."""
-    return Decimal(pico).scaleb(-USD_SCALE)
 
 
 def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:

@@ -178,7 +178,35 @@ class MartUnpricedUsage(pa.DataFrameModel):
         ordered = False
 
 
-class MartReconciliationDaily(pa.DataFrameModel):
+class ReconciledCosts(pa.DataFrameModel):
+    """The witnesses of one provider and account over a time, and one column per named cause of their difference."""
+
+    logged_tokens: pl.Int64 = pa.Field(ge=0)
+    provider_tokens: pl.Int64 = pa.Field(ge=0, nullable=True)
+    coverage: Percent = pa.Field(nullable=True)
+    metered_cost_usd: Usd
+    provider_cost_usd: Usd = pa.Field(nullable=True)
+    billed_cost_usd: Usd = pa.Field(nullable=True)
+    invoice_total_usd: Usd = pa.Field(nullable=True)
+    price_gap_usd: Usd = pa.Field(nullable=True)
+    unlogged_usd: Usd = pa.Field(nullable=True)
+    overlogged_usd: Usd = pa.Field(nullable=True)
+    unpriced_usd: Usd = pa.Field(nullable=True)
+    non_token_charges_usd: Usd = pa.Field(nullable=True)
+    credits_usd: Usd = pa.Field(nullable=True)
+    tax_usd: Usd = pa.Field(nullable=True)
+    commitment_usd: Usd = pa.Field(nullable=True)
+    excluded_from_cost_api_usd: Usd = pa.Field(nullable=True)
+    not_billed_usd: Usd = pa.Field(nullable=True)
+    timing_usd: Usd = pa.Field(nullable=True)
+    fx_usd: Usd = pa.Field(nullable=True)
+    rounding_usd: Usd = pa.Field(nullable=True)
+    unexplained_usd: Usd = pa.Field(nullable=True)
+    status: str = pa.Field(isin=COST_STATUSES)
+    reason: str = pa.Field(nullable=True)
+
+
+class MartReconciliationDaily(ReconciledCosts):
     """One row per provider, account and UTC day.
 
     Logged, provider-counted and billed cost side by side, and every dollar between them by cause.
@@ -187,36 +215,13 @@ class MartReconciliationDaily(pa.DataFrameModel):
     usage_date: pl.Date
     provider: str
     account: str
-    logged_tokens: pl.Int64 = pa.Field(ge=0)
-    provider_tokens: pl.Int64 = pa.Field(ge=0, nullable=True)
-    coverage: Percent = pa.Field(nullable=True)
-    metered_cost_usd: Usd
-    provider_cost_usd: Usd = pa.Field(nullable=True)
-    billed_cost_usd: Usd = pa.Field(nullable=True)
-    invoice_total_usd: Usd = pa.Field(nullable=True)
-    price_gap_usd: Usd = pa.Field(nullable=True)
-    unlogged_usd: Usd = pa.Field(nullable=True)
-    overlogged_usd: Usd = pa.Field(nullable=True)
-    unpriced_usd: Usd = pa.Field(nullable=True)
-    non_token_charges_usd: Usd = pa.Field(nullable=True)
-    credits_usd: Usd = pa.Field(nullable=True)
-    tax_usd: Usd = pa.Field(nullable=True)
-    commitment_usd: Usd = pa.Field(nullable=True)
-    excluded_from_cost_api_usd: Usd = pa.Field(nullable=True)
-    not_billed_usd: Usd = pa.Field(nullable=True)
-    timing_usd: Usd = pa.Field(nullable=True)
-    fx_usd: Usd = pa.Field(nullable=True)
-    rounding_usd: Usd = pa.Field(nullable=True)
-    unexplained_usd: Usd = pa.Field(nullable=True)
-    status: str = pa.Field(isin=COST_STATUSES)
-    reason: str = pa.Field(nullable=True)
 
     class Config:
         strict = True
         ordered = False
 
 
-class MartReconciliationMonthly(pa.DataFrameModel):
+class MartReconciliationMonthly(ReconciledCosts):
     """One row per provider, account and month.
 
     The month's tie-out: metered, provider-counted, billed and invoiced cost, with every cause between.
@@ -225,30 +230,7 @@ class MartReconciliationMonthly(pa.DataFrameModel):
     month: str
     provider: str
     account: str
-    logged_tokens: pl.Int64 = pa.Field(ge=0)
-    provider_tokens: pl.Int64 = pa.Field(ge=0, nullable=True)
-    coverage: Percent = pa.Field(nullable=True)
-    metered_cost_usd: Usd
-    provider_cost_usd: Usd = pa.Field(nullable=True)
-    billed_cost_usd: Usd = pa.Field(nullable=True)
-    invoice_total_usd: Usd = pa.Field(nullable=True)
-    price_gap_usd: Usd = pa.Field(nullable=True)
-    unlogged_usd: Usd = pa.Field(nullable=True)
-    overlogged_usd: Usd = pa.Field(nullable=True)
-    unpriced_usd: Usd = pa.Field(nullable=True)
-    non_token_charges_usd: Usd = pa.Field(nullable=True)
-    credits_usd: Usd = pa.Field(nullable=True)
-    tax_usd: Usd = pa.Field(nullable=True)
-    commitment_usd: Usd = pa.Field(nullable=True)
-    excluded_from_cost_api_usd: Usd = pa.Field(nullable=True)
-    not_billed_usd: Usd = pa.Field(nullable=True)
-    timing_usd: Usd = pa.Field(nullable=True)
-    fx_usd: Usd = pa.Field(nullable=True)
-    rounding_usd: Usd = pa.Field(nullable=True)
-    unexplained_usd: Usd = pa.Field(nullable=True)
     implied_discount_percent: Percent = pa.Field(nullable=True)
-    status: str = pa.Field(isin=COST_STATUSES)
-    reason: str = pa.Field(nullable=True)
 
     class Config:
         strict = True

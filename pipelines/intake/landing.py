@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -354,10 +353,6 @@ class Ledger:
                 record[position] = datetime.fromisoformat(record[position]).date() if record[position] else None
             records.append(record)
         return pl.DataFrame(records, schema=schema, orient="row")
-
-    def remove_spool(self, spool: Path) -> None:
-        """Sweep what a killed run left behind."""
-        shutil.rmtree(spool, ignore_errors=True)
 
 
 _LEDGER_TABLES = """
