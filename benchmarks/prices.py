@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.demo.benchmark_log import BENCHMARK_FILE
-from pipelines.quantities import PICO_PER_USD
+from pipelines.quantities import USD_SCALE
 from pipelines.settings import Settings
 from pipelines.transforms.price_book import load_price_book
 
@@ -63,7 +63,7 @@ def _price_at(rows: pl.DataFrame, component: str, moment: datetime) -> int | Non
     )
     if in_force.is_empty():
         return None
-    pico = in_force["unit_price_usd"][0] * PICO_PER_USD
+    pico = in_force["unit_price_usd"][0] * 10**USD_SCALE
     if pico != int(pico):
         raise ValueError(f"{rows['model'][0]} {component} costs a fraction of a pico-dollar")
     return int(pico)
