@@ -1,39 +1,42 @@
-"""Pieces: rows on their way from a landed file into a core day, as narrow Arrow files that are read without a copy.
+"""Pieces: rows on their way from a landed file into a core day, each repeated value kept once.
 
-What lives here: writing and opening one piece, and streaming several into one Parquet partition. What does not: which
-rows a piece holds (intake/staging.py), which of them stay (core/days.py).
-Most columns of a log hold one value all along (zero tokens of rare classes, one account): a piece keeps such a value
-once.
+What lives here: a piece, and making one from a frame. What does not: pieces on disk (piece_files.py), which rows a
+piece holds (intake/staging.py), which of them stay (core/days.py).
+Most columns of a log hold one value all along (zero tokens of rare classes, one account): a piece keeps it once. Most
+texts are few (models, features, people): a piece keeps each once, and rows hold its number. So what is done to texts is
+done once per text, and rows are grouped, copied and written as small integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.ipc
 
-from pipelines.lake import ROW_GROUP_ROWS
-
-_CONSTANTS = b"constants"
+CODE = pl.UInt32
+_FOLD = "_fold"
 _PROBE_ROWS = 64
-_NEVER_CONSTANT = frozenset({"request_id", "record_number"})
-EAGER_ROWS = 4_000_000
-_PARQUET: dict[str, Any] = {
-    "compression": "zstd", "compression_level": 1, "row_group_size": ROW_GROUP_ROWS, "statistics": False,
-}  # fmt: skip
+_WORD_PROBE_ROWS = 2_000
+_ROWS_PER_WORD = 4
+"""Texts are worth a number each when every one of them stands in at least so many rows."""
+NEVER_CONSTANT = frozenset({"request_id", "record_number"})
+"""Columns that every piece has, row by row, however few the rows are."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows: `varying` holds the columns that differ, `constants` one row with the values of the others."""
+    """Some rows: `varying` holds the columns that differ, `constants` one row with the values of the others.
+
+    A column of `varying` that is named in `words` holds numbers (CODE): number n stands for the n-th of its words,
+    NULL for NULL.
+    """
 
     varying: pl.DataFrame
     constants: pl.DataFrame
+    words: Mapping[str, pl.Series] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.varying)
@@ -42,38 +45,108 @@ class Piece:
     def columns(self) -> list[str]:
         return [*self.varying.columns, *self.constants.columns]
 
-    def lazy(self, columns: Sequence[str]) -> pl.LazyFrame:
-        """The rows with `columns` in this order."""
-        constants = {name: self.constants[name] for name in columns if name in self.constants.columns}
-        values = [pl.lit(series.item(), dtype=series.dtype).alias(name) for name, series in constants.items()]
-        return self.varying.lazy().with_columns(values).select(columns)
+    def column(self, name: str) -> pl.Series:
+        """One column in full."""
+        if name in self.constants.columns:
+            return self.constants[name].new_from_index(0, len(self))
+        values = self.varying[name]
+        return self.words[name].gather(values).alias(name) if name in self.words else values
 
     def frame(self, columns: Sequence[str]) -> pl.DataFrame:
-        """The rows with `columns` in this order, in memory."""
-        return self.lazy(columns).collect()
-
-    def grouped(self, key: Sequence[str], sums: Sequence[pl.Expr]) -> pl.DataFrame:
-        """One row per distinct `key` with `sums` over its rows. Only key columns that differ are grouped by."""
-        varying = [name for name in key if name in self.varying.columns]
-        same = [name for name in key if name not in varying]
-        values = [name for name in self.columns if name not in same]
-        rows = self.lazy(values)
-        found = rows.group_by(varying).agg(sums) if varying else rows.select(sums)
-        groups = found.collect(engine="streaming")
-        if not len(self):
-            groups = groups.clear()
-        return groups.with_columns(
-            pl.lit(self.constants[name].item(), self.constants[name].dtype).alias(name) for name in same
-        )
+        """The rows with `columns` in this order."""
+        same = set(self.constants.columns)
+        values = [
+            pl.lit(self.constants[name].item(), dtype=self.constants[name].dtype).alias(name)
+            if name in same
+            else pl.lit(self.words[name]).gather(pl.col(name)).alias(name)
+            if name in self.words
+            else pl.col(name)
+            for name in columns
+        ]
+        if same.issuperset(columns):
+            return self.varying.select(pl.first(), *values).select(columns)
+        return self.varying.select(values)
 
     def values(self, column: str) -> set[str]:
         """The distinct values of a text column."""
-        return set((self.constants if column in self.constants.columns else self.varying)[column].unique())
+        if column in self.constants.columns:
+            return set(self.constants[column])
+        distinct = self.varying[column].unique()
+        return set(self.words[column].gather(distinct) if column in self.words else distinct)
 
     def only(self, chosen: pl.Series) -> Piece:
         """The piece with the rows where `chosen` is true, or at these positions."""
         rows = self.varying.filter(chosen) if chosen.dtype == pl.Boolean else self.varying[chosen]
-        return Piece(rows, self.constants)
+        return replace(self, varying=rows)
+
+    def part(self, first: int, rows: int) -> Piece:
+        """`rows` rows from position `first` on, not copied."""
+        return replace(self, varying=self.varying.slice(first, rows))
+
+    def of(self, columns: Sequence[str]) -> Piece:
+        """The piece with those of `columns` that it has, and one that differs: without any there were no rows."""
+        wanted = set(columns)
+        if wanted.isdisjoint(self.varying.columns):
+            wanted.add(self.varying.columns[0])
+        words = {name: texts for name, texts in self.words.items() if name in wanted}
+        return Piece(_only(self.varying, wanted), _only(self.constants, wanted), words)
+
+    def without(self, name: str) -> Piece:
+        """The piece without one of its columns."""
+        return self.of([column for column in self.columns if column != name])
+
+    def with_constants(self, **values: pl.Expr) -> Piece:
+        """The piece with further columns of one value."""
+        named = [value.alias(name) for name, value in values.items()]
+        constants = self.constants.with_columns(named) if self.constants.width else pl.select(named)
+        return replace(self, constants=constants)
+
+    def changed(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Piece:
+        """The piece after a change of single values: it is asked for frames of some columns, and keeps their rows.
+
+        Texts that rows share are changed once.
+        """
+        plain = change(self.varying.drop(list(self.words)))
+        words = {name: change(texts.to_frame(name))[name] for name, texts in self.words.items()}
+        return Piece(self.varying.with_columns(plain.get_columns()), change(self.constants), words)
+
+    def with_words(self, name: str, values: pl.Series) -> Piece:
+        """The piece with a further column, of few distinct values."""
+        distinct = values.unique().sort()
+        numbers = values.replace_strict(distinct, pl.int_range(len(distinct), dtype=CODE, eager=True)).cast(CODE)
+        return replace(
+            self, varying=self.varying.with_columns(numbers.alias(name)), words={**self.words, name: distinct}
+        )
+
+    def grouped(self, key: Sequence[str], sums: Sequence[pl.Expr]) -> pl.DataFrame:
+        """One row per distinct `key` with `sums` over its rows.
+
+        Numbers of words are folded into one integer per row, which is what the rows are grouped by: many times cheaper
+        than grouping by texts.
+        """
+        folded = [name for name in key if name in self.words]
+        plain = [name for name in key if name in self.varying.columns and name not in self.words]
+        sizes = {name: len(self.words[name]) + 1 for name in folded}
+        if math.prod(sizes.values()) >= 2**63:
+            folded, plain = [], [*folded, *plain]
+        fold = pl.lit(0, dtype=pl.Int64)
+        for name in folded:
+            fold = fold * sizes[name] + pl.col(name).fill_null(sizes[name] - 1).cast(pl.Int64)
+        groups = self.varying.group_by(fold.alias(_FOLD), *plain).agg(sums)
+        rest, columns = groups[_FOLD], {}
+        for name in reversed(folded):
+            number = (rest % sizes[name]).cast(CODE)
+            columns[name] = self.words[name].gather(number.set(number == sizes[name] - 1, None)).alias(name)
+            rest = rest // sizes[name]
+        for name in plain:
+            columns[name] = self.words[name].gather(groups[name]).alias(name) if name in self.words else groups[name]
+        same = [
+            pl.lit(self.constants[name].item(), dtype=self.constants[name].dtype).alias(name)
+            for name in key
+            if name in self.constants.columns
+        ]
+        done = groups.drop(_FOLD, *plain).with_columns(*columns.values(), *same)
+        return done.select(*key, pl.exclude(key))
 
     def by_day(self) -> Iterator[tuple[str, Piece]]:
         """The rows of each `usage_date`. Rows in the order of days are cut, not copied."""
@@ -91,56 +164,62 @@ class Piece:
             at += run["len"]
 
     def _of_day(self, day: object, rows: pl.DataFrame) -> Piece:
-        constant = pl.lit(day, dtype=pl.Date).alias("usage_date")
-        constants = self.constants.with_columns(constant) if self.constants.width else pl.select(constant)
-        return Piece(rows.drop("usage_date"), constants)
+        piece = replace(self, varying=rows.drop("usage_date"))
+        return piece.with_constants(usage_date=pl.lit(day, dtype=pl.Date))
 
 
-def narrow(rows: pl.DataFrame) -> Piece:
-    """`rows` as a piece: columns of one value (or of NULL alone) become constants."""
+def _only(rows: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:
+    return rows.select(name for name in rows.columns if name in wanted)
+
+
+def narrow(rows: pl.DataFrame | Piece) -> Piece:
+    """`rows` as a piece: columns of one value (or of NULL alone) become constants, repeated texts become numbers."""
+    piece = rows if isinstance(rows, Piece) else Piece(rows, pl.DataFrame())
+    varying, words = piece.varying, dict(piece.words)
+    if not len(varying):
+        return piece
     candidates = [
-        name for name in rows.columns if name not in _NEVER_CONSTANT and rows[name].head(_PROBE_ROWS).n_unique() <= 1
+        name
+        for name in varying.columns
+        if name not in NEVER_CONSTANT and varying[name].head(_PROBE_ROWS).n_unique() <= 1
     ]
-    if not len(rows) or not candidates:
-        return Piece(rows, pl.DataFrame())
-    same = rows.select(pl.col(name).eq_missing(pl.col(name).first()).all() for name in candidates).row(0)
-    constant = [name for name, is_same in zip(candidates, same, strict=True) if is_same]
-    return Piece(rows.drop(constant), rows.select(constant).head(1))
+    held = varying.select(pl.col(name).eq_missing(pl.col(name).first()).all() for name in candidates)
+    constant = [name for name in candidates if held[name].item()]
+    constants = pl.DataFrame([*piece.constants, *(piece.part(0, 1).column(name) for name in constant)])
+    varying = varying.drop(constant)
+    words = {name: texts for name, texts in words.items() if name not in constant}
+    for name, dtype in varying.schema.items():
+        if dtype == pl.String and name not in NEVER_CONSTANT and _repeats(varying[name]):
+            numbers, words[name] = encoded(varying[name])
+            varying = varying.with_columns(numbers)
+    return Piece(varying, constants, words)
 
 
-def write_piece(piece: Piece, path: Path) -> None:
-    """Write a piece as one Arrow file. Nothing is synced: a piece is only trusted until the machine starts again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = piece.varying.to_arrow(compat_level=pl.CompatLevel.newest())
-    sink = pa.BufferOutputStream()
-    constants = piece.constants.to_arrow(compat_level=pl.CompatLevel.newest())
-    with pa.ipc.new_stream(sink, constants.schema) as writer:
-        writer.write_table(constants)
-    schema = table.schema.with_metadata({_CONSTANTS: sink.getvalue().to_pybytes()})
-    with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, schema) as writer:
-        writer.write_table(table.replace_schema_metadata(schema.metadata))
+def _repeats(texts: pl.Series) -> bool:
+    probe = texts.head(_WORD_PROBE_ROWS)
+    return len(probe) == _WORD_PROBE_ROWS and probe.n_unique() * _ROWS_PER_WORD <= _WORD_PROBE_ROWS
 
 
-def open_piece(path: Path) -> Piece:
-    """A piece, mapped from its file: columns are read when they are used."""
-    with pa.memory_map(str(path)) as stream:
-        table = pa.ipc.open_file(stream).read_all()
-    with pa.ipc.open_stream(table.schema.metadata[_CONSTANTS]) as reader:
-        constants = pl.DataFrame(pl.from_arrow(reader.read_all()))
-    return Piece(pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None))), constants)
+def encoded(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """A text column as numbers (CODE, named alike) and the words that they stand for, in the order of appearance."""
+    numbers, words = numbered(texts.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode())
+    return numbers.alias(texts.name), words
 
 
-def write_partition(pieces: Sequence[Piece], schema: Mapping[str, pl.DataType], path: Path) -> int:
-    """Write the rows of `pieces`, in their order, as one Parquet file with the columns of `schema`. Returns the rows.
+def numbered(texts: pa.DictionaryArray) -> tuple[pl.Series, pl.Series]:
+    """An Arrow dictionary as numbers and words, for the most part without a copy."""
+    words = pl.Series(texts.dictionary.cast(pa.large_string()), dtype=pl.String)
+    return pl.Series(texts.indices.cast(pa.uint32()), dtype=CODE), words
 
-    A large day is streamed, so memory does not grow with it. No column statistics: a partition is read whole.
-    """
-    filled = [piece for piece in pieces if len(piece)]
-    rows = sum(len(piece) for piece in filled)
-    columns = list(schema)
-    if rows <= EAGER_ROWS:
-        frame = pl.concat([pl.DataFrame(schema=schema), *(piece.frame(columns) for piece in filled)], rechunk=False)
-        frame.write_parquet(path, **_PARQUET)
-    else:
-        pl.concat([piece.lazy(columns) for piece in filled]).sink_parquet(path, **_PARQUET)
-    return rows
+
+def recoded(
+    numbers: pl.Series, words: pl.Series, change: Callable[[pl.Series], pl.Series]
+) -> tuple[pl.Series, pl.Series]:
+    """Numbers and words after a change of the words, each of which stands once; a word that becomes NULL is NULL."""
+    changed = change(words)
+    if changed.equals(words, null_equal=True):
+        return numbers, words
+    distinct = changed.drop_nulls().unique(maintain_order=True)
+    places = pl.int_range(len(distinct), dtype=CODE, eager=True)
+    new = changed.replace_strict(distinct, places, default=None, return_dtype=CODE)
+    return new.gather(numbers).alias(numbers.name), distinct

@@ -9,7 +9,7 @@ price that only changes its amount never reads core rows again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -18,13 +18,15 @@ import polars as pl
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.contracts.rollup import IntMeterRollup, IntUsageRollup
-from pipelines.contracts.usage import CoreMeters, CoreUsage
+from pipelines.contracts.usage import CoreMeters
 from pipelines.lake import Lake, Partition, combined_digest
+from pipelines.piece_files import open_partition
+from pipelines.pieces import Piece
 from pipelines.settings import CODE_VERSION, Settings
 from pipelines.transforms.model_resolution import resolve_models
 from pipelines.transforms.price_book import context_thresholds
 from pipelines.transforms.price_schedules import price_edges
-from pipelines.transforms.rollup import READ, Grain, roll_up_meters, roll_up_usage
+from pipelines.transforms.rollup import Grain, roll_up_meters, roll_up_usage
 
 Progress = Callable[[str, int, int], None]
 USAGE, METERS, CUT = "int__usage_rollup", "int__meter_rollup", "int__rollup_cut"
@@ -136,11 +138,18 @@ class _Cutter:
 
 
 def _roll_up_day(lake: Lake, cutter: _Cutter, day: str, signature: str) -> None:
-    usage = _or_empty(lake.read("core__usage", day, READ), CoreUsage)
+    path = lake.path("core__usage", day)
+
+    def rows_of(columns: Sequence[str]) -> Iterable[Piece]:
+        return open_partition(path, columns) if path.exists() else []
+
     meters = _or_empty(lake.read("core__meters", day), CoreMeters)
-    grain = cutter.grain(day, usage.select(_NAMES).unique())
+    names = pl.concat(
+        [pl.DataFrame(schema=dict.fromkeys(_NAMES, pl.String)), *(p.grouped(_NAMES, []) for p in rows_of(_NAMES))]
+    )
+    grain = cutter.grain(day, names.unique())
     lake.register(
-        lake.store(USAGE, day, roll_up_usage(usage, grain), IntUsageRollup, signature),
+        lake.store(USAGE, day, roll_up_usage(rows_of, grain), IntUsageRollup, signature),
         lake.store(METERS, day, roll_up_meters(meters, grain), IntMeterRollup, signature),
         Partition(CUT, day, 0, "", cutter.digest(grain)),
     )

@@ -19,6 +19,7 @@ from pipelines.contracts.billing import CoreBilling
 from pipelines.contracts.fields import DEFAULT_ACCOUNT, UNSPECIFIED_REGION, polars_schema
 from pipelines.contracts.infrastructure import CoreInfrastructureSamples
 from pipelines.contracts.usage import CoreFetchedBuckets, CoreProviderUsage, CoreUsage
+from pipelines.pieces import Piece
 from pipelines.quantities import METERS, TOKEN_COLUMNS
 
 Role = Literal["log", "provider_usage", "bill", "infrastructure", "outcomes"]
@@ -82,12 +83,12 @@ def rejects(
 class Batch:
     """One bounded piece of what a file holds. Any frame may be absent.
 
-    `usage` has the columns of USAGE_SCHEMA, `provider_usage`/`billing`/`fetched_buckets`/`infrastructure` (samples of
+    `usage` has the columns of USAGE_SCHEMA (a piece may leave out meters), `provider_usage`/`billing`/`fetched_buckets`/`infrastructure` (samples of
     machines) those of their contracts without provenance (`source`, `landed_file`, added by the intake). `rejected` has
     REJECT_SCHEMA. `not_usage` counts records that carry no usage by the source's own definition.
     """
 
-    usage: pl.DataFrame | None = None
+    usage: pl.DataFrame | Piece | None = None
     provider_usage: pl.DataFrame | None = None
     billing: pl.DataFrame | None = None
     fetched_buckets: pl.DataFrame | None = None
@@ -164,6 +165,32 @@ def canonical_usage(frame: pl.DataFrame) -> pl.DataFrame:
     Needs `record_number`, `started_at`, `provider` and `model`; a NULL in one of them is left for the contract to name.
     """
     return canonical(frame, USAGE_SCHEMA, _USAGE_DEFAULTS)
+
+
+def canonical_piece(rows: pl.DataFrame, words: Mapping[str, pl.Series], constants: Mapping[str, str]) -> Piece:
+    """The same as a piece: what is absent from `rows` stands in its constants, meters are left out.
+
+    words: texts of the columns of `rows` that hold their numbers. constants: texts that all rows have.
+    """
+    texts = {name: series for name, series in words.items() if name in rows.columns}
+    varying = []
+    for name, dtype in USAGE_SCHEMA.items():
+        if name not in rows.columns:
+            continue
+        column, default = rows[name], _USAGE_DEFAULTS.get(name)
+        if name not in texts:
+            column = column.cast(dtype)
+            varying.append(column if default is None else column.fill_null(default))
+        elif default is None or not column.null_count():
+            varying.append(column)
+        else:
+            varying.append(column.fill_null(len(texts[name])))
+            texts[name] = pl.concat([texts[name], pl.Series([default], dtype=dtype)])
+    absent = [name for name in USAGE_SCHEMA if name not in rows.columns and name not in METERS]
+    same = {name: constants.get(name, _USAGE_DEFAULTS.get(name)) for name in absent}
+    return Piece(
+        pl.DataFrame(varying), pl.DataFrame([pl.Series(n, [v], dtype=USAGE_SCHEMA[n]) for n, v in same.items()]), texts
+    )
 
 
 def canonical_provider_usage(frame: pl.DataFrame) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 import polars as pl
 
-from pipelines.connectors.base import canonical_usage, service_tier
+from pipelines.connectors.base import canonical_piece, service_tier
 from pipelines.connectors.column_mapping import CACHE_COLUMNS, COUNT_COLUMNS, INPUT_TOTAL, TEXT_COLUMNS, ColumnMapping
 from pipelines.connectors.reading.instants import (
     INSTANT,
@@ -25,6 +25,7 @@ from pipelines.connectors.reading.instants import (
 from pipelines.connectors.reading.providers import provider_name
 from pipelines.connectors.reading.record_faults import Fault, split_faults
 from pipelines.connectors.reading.tag_text import read_tags, tag_text
+from pipelines.pieces import Piece, recoded
 from pipelines.quantities import METERS, parse_decimal
 
 NULL_WORDS: tuple[str, ...] = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
@@ -48,23 +49,29 @@ _GIVEN = "given.started_at"
 
 
 def usage_rows(
-    frame: pl.DataFrame, mapping: ColumnMapping, extra: tuple[Fault, ...] = ()
-) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    """Canonical rows (USAGE_SCHEMA) of a chunk, and its rejects.
+    frame: pl.DataFrame,
+    mapping: ColumnMapping,
+    extra: tuple[Fault, ...] = (),
+    words: Mapping[str, pl.Series] | None = None,
+) -> tuple[Piece, list[pl.DataFrame]]:
+    """Canonical rows of a chunk, and its rejects.
 
     `frame` has `record_number` and any of KNOWN_COLUMNS and `tags.<key>` in any dtype; `extra` are faults that the
-    reader found, named first.
+    reader found, named first. words: the texts of columns in which `frame` holds their numbers.
     """
     present = set(frame.columns)
     columns: dict[str, pl.Series] = {"record_number": frame["record_number"]}
+    said = dict(words or {})
     for name in ("is_malformed", "type_error"):
         if name in present:
             columns[name] = frame[name]
     for name in TEXT_COLUMNS:
-        if name in mapping.constants:
-            columns[name] = pl.repeat(mapping.constants[name], len(frame), dtype=pl.String, eager=True)
-        elif name in present:
-            columns[name] = read_texts(frame[name])
+        if name in present and name not in mapping.constants:
+            read = _OUR_WORDS.get(name, _read_texts)
+            if name in said:
+                columns[name], said[name] = recoded(frame[name], said[name], read)
+            else:
+                columns[name] = by_distinct(frame[name].cast(pl.String, strict=False), read)
     if "started_at" in present:
         columns[_GIVEN] = (
             frame["started_at"].is_not_null()
@@ -79,9 +86,12 @@ def usage_rows(
         if name in present:
             columns[name], columns[_BAD + name] = read_decimals(frame[name], scale)
     _add_tags(frame, columns)
-    read = pl.DataFrame({name: series.alias(name) for name, series in columns.items()})
-    good, rejected = split_faults(_normal(read), (*extra, *_faults(read)))
-    return canonical_usage(_leaves(good, mapping)), rejected
+    read_frame = pl.DataFrame({name: series.alias(name) for name, series in columns.items()})
+    good, rejected = split_faults(read_frame, (*extra, *_faults(read_frame, mapping.constants)))
+    constants = {
+        name: _OUR_WORDS.get(name, _read_texts)(pl.Series([text]))[0] for name, text in mapping.constants.items()
+    }
+    return canonical_piece(_leaves(good, mapping), said, constants), rejected
 
 
 def read_texts(values: pl.Series) -> pl.Series:
@@ -93,6 +103,18 @@ def _read_texts(texts: pl.Series) -> pl.Series:
     stripped = texts.str.strip_chars()
     is_null = stripped.is_in(NULL_WORDS)
     return stripped.set(is_null, None) if is_null.any() else stripped
+
+
+def _by(rule: pl.Expr) -> Callable[[pl.Series], pl.Series]:
+    return lambda texts: _read_texts(texts).alias("text").to_frame().select(rule).to_series()
+
+
+_OUR_WORDS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
+    "provider": _by(provider_name(pl.col("text"))),
+    "service_tier": _by(service_tier(pl.col("text"))),
+    "status": _by(pl.col("text").str.to_lowercase().replace(dict(STATUS_WORDS))),
+}
+"""Columns whose texts have canonical words."""
 
 
 def by_distinct(values: pl.Series, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
@@ -210,21 +232,7 @@ def _json_text(values: pl.Series) -> pl.Series:
     return values.cast(pl.String, strict=False)
 
 
-def _normal(read: pl.DataFrame) -> pl.DataFrame:
-    text = pl.col("text")
-    words = {
-        "provider": provider_name(text),
-        "service_tier": service_tier(text),
-        "status": text.str.to_lowercase().replace(dict(STATUS_WORDS)),
-    }
-    return read.with_columns(_in_our_words(read[name], rule) for name, rule in words.items() if name in read.columns)
-
-
-def _in_our_words(values: pl.Series, rule: pl.Expr) -> pl.Series:
-    return by_distinct(values, lambda texts: texts.alias("text").to_frame().select(rule).to_series()).alias(values.name)
-
-
-def _faults(read: pl.DataFrame) -> list[Fault]:
+def _faults(read: pl.DataFrame, constants: Mapping[str, str]) -> list[Fault]:
     present = set(read.columns)
     faults = []
     if "started_at" in present:
@@ -233,8 +241,9 @@ def _faults(read: pl.DataFrame) -> list[Fault]:
     else:
         faults.append(Fault(pl.lit(True), "missing_timestamp", "started_at"))
     for name in ("provider", "model"):
-        absent = pl.col(name).is_null() if name in present else pl.lit(True)
-        faults.append(Fault(absent, f"missing_{name}", name))
+        if name not in constants:
+            absent = pl.col(name).is_null() if name in present else pl.lit(True)
+            faults.append(Fault(absent, f"missing_{name}", name))
     for names, code in (
         ((*COUNT_COLUMNS, "requests"), "bad_token_count"),
         ((*METERS, "reported_cost_usd"), "bad_amount"),
@@ -243,7 +252,9 @@ def _faults(read: pl.DataFrame) -> list[Fault]:
     if _BAD + "tags" in present:
         faults.append(Fault(pl.col(_BAD + "tags"), "type_error", "tags"))
     counted = [pl.col(name).is_null() for name in (*COUNT_COLUMNS, *METERS) if name in present]
-    succeeded = pl.col("status").fill_null("success") == "success" if "status" in present else pl.lit(True)
+    succeeded = pl.lit(constants.get("status", "success") == "success")
+    if "status" in present:
+        succeeded = pl.col("status").fill_null("success") == "success"
     faults.append(Fault(succeeded & (pl.all_horizontal(counted) if counted else pl.lit(True)), "missing_usage"))
     return faults
 

@@ -7,8 +7,8 @@ lines, counting records another way. What does not: values and their meaning (us
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -18,16 +18,19 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as arrow_parquet
 
 from pipelines.connectors.base import LandedFile, rejects
-from pipelines.connectors.column_mapping import COUNT_COLUMNS, ColumnMapping, check_columns, parse_path
+from pipelines.connectors.column_mapping import COUNT_COLUMNS, TEXT_COLUMNS, ColumnMapping, check_columns, parse_path
 from pipelines.connectors.column_mapping import Path as Steps
 from pipelines.connectors.reading.json_documents import as_json_lines, count_json_records
 from pipelines.connectors.reading.json_lines import TEXT, read_json_lines
+from pipelines.connectors.reading.parquet_frames import read_frames
 from pipelines.connectors.usage_columns import NULL_WORDS
 from pipelines.errors import FileRejectedError
 
 _CSV_BLOCK = 16 * 1024 * 1024
 """At 16 bytes a line or more, one block stays below a million rows."""
 _PARQUET_ROWS = 500_000
+_REPEATED = frozenset(TEXT_COLUMNS) - {"request_id", "status"}
+"""Columns whose texts are few. A status is compared with words and is read in full."""
 _JSON_ROWS = 400_000
 _COUNT_BLOCK = 1 << 22
 _LONGEST_FIELD = 1 << 30
@@ -40,6 +43,8 @@ class Chunk:
     frame: pl.DataFrame
     rejected: list[pl.DataFrame]
     is_json: bool = False
+    words: Mapping[str, pl.Series] = field(default_factory=dict)
+    """Texts of the columns in which `frame` holds their numbers."""
 
 
 def table_format(path: Path) -> Literal["csv", "parquet", "json", "empty"]:
@@ -98,40 +103,20 @@ def _parquet_chunks(file: LandedFile, mapping: ColumnMapping) -> Iterator[Chunk]
             raise _absent(file, ours, theirs, names)
     check_columns(file, mapping, sources, names)
     needed = sorted({str(steps[0]) for steps in sources.values()})
+    repeated = {str(sources[ours][0]) for ours in _REPEATED if len(sources.get(ours, ())) == 1}
+    whole = [str(steps[0]) for ours, steps in sources.items() if ours not in _REPEATED]
     given = 0
     try:
-        for native in _parquet_frames(file.path, parquet, needed):
+        for native, words in read_frames(file.path, needed, repeated.difference(whole), _PARQUET_ROWS):
             chosen = [_value(native, steps).alias(ours) for ours, steps in sources.items()]
             number = pl.int_range(given + 1, given + 1 + len(native), dtype=pl.Int64).alias("record_number")
             given += len(native)
-            yield Chunk(native.select(number, *chosen), [])
-    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+            said = {ours: words[str(steps[0])] for ours, steps in sources.items() if str(steps[0]) in words}
+            yield Chunk(native.select(number, *chosen), [], words=said)
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(
             file, "the Parquet file is damaged", "malformed_parquet", "a complete Parquet file"
         ) from error
-
-
-_PLAIN_TYPES = (pl.String, pl.Boolean, pl.Date, pl.Datetime)
-
-
-def _parquet_frames(path: Path, parquet: arrow_parquet.ParquetFile, needed: list[str]) -> Iterator[pl.DataFrame]:
-    """The needed columns in bounded frames. Polars reads plain columns several times faster; Arrow reads all the
-    rest."""
-    footer = parquet.metadata
-    sizes = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
-    schema = pl.read_parquet_schema(path)
-    is_plain = all(schema[name].is_numeric() or isinstance(schema[name], _PLAIN_TYPES) for name in needed)
-    if not is_plain or max(sizes, default=0) > 2 * _PARQUET_ROWS:
-        for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=needed):
-            yield pl.DataFrame(pl.from_arrow(batch))
-        return
-    scan = pl.scan_parquet(path, glob=False).select(needed)
-    first = waiting = 0
-    for size in [*sizes, None]:
-        if waiting and (size is None or waiting + size > _PARQUET_ROWS):
-            yield scan.slice(first, waiting).collect()
-            first, waiting = first + waiting, 0
-        waiting += size or 0
 
 
 # JSON

@@ -44,7 +44,7 @@ class UsageTable:
             if first:
                 _refuse_bare_numbers(file, mapping, chunk.frame)
                 first = False
-            usage, rejected = usage_rows(chunk.frame, mapping, JSON_FAULTS if chunk.is_json else ())
+            usage, rejected = usage_rows(chunk.frame, mapping, JSON_FAULTS if chunk.is_json else (), chunk.words)
             yield Batch(usage=usage, rejected=[*chunk.rejected, *rejected])
 
 

@@ -18,7 +18,8 @@ from pipelines.connectors.base import MergeRule
 from pipelines.contracts.fields import conform, empty, polars_schema
 from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
 from pipelines.lake import Lake
-from pipelines.pieces import EAGER_ROWS, Piece, narrow
+from pipelines.piece_files import open_partition
+from pipelines.pieces import Piece, narrow
 from pipelines.quantities import METERS
 from pipelines.transforms.canonical_rows import ROWS_SCHEMA
 from pipelines.transforms.deduplication import FATE_SCHEMA, KEY, decide, doubtful_hashes, id_hashes
@@ -99,12 +100,9 @@ def held_rows(lake: Lake, day: str, stays: pl.Expr) -> KnownRows:
     path = lake.path("core__usage", day)
     if not path.exists():
         return KnownRows()
-    pieces: list[Piece] = []
-    scan = pl.scan_parquet(path)
-    rows = scan.select(pl.len()).collect().item()
-    for offset in range(0, rows, EAGER_ROWS // 4):
-        chunk = scan.slice(offset, EAGER_ROWS // 4).collect()
-        pieces.extend(narrow(run) for run in _runs(chunk.filter(stays)))
+    pieces = [
+        run for held in open_partition(path, list(polars_schema(CoreUsage))) for run in _runs(_staying(held, stays))
+    ]
     lost, meters = lake.read(LOST, day), lake.read("core__meters", day)
     known = KnownRows(pieces)
     if lost is not None:
@@ -114,14 +112,23 @@ def held_rows(lake: Lake, day: str, stays: pl.Expr) -> KnownRows:
     return known
 
 
-def _runs(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def _staying(piece: Piece, stays: pl.Expr) -> Piece:
+    asked = ["landed_file", "source", "provider", "request_id"]
+    same = piece.of(asked).constants
+    if set(stays.meta.root_names()) <= set(same.columns):
+        return piece if same.select(stays).item() else piece.part(0, 0)
+    return piece.only(piece.frame(asked).select(stays).to_series())
+
+
+def _runs(piece: Piece) -> list[Piece]:
     """Cut where the file changes; rows stand file by file."""
-    if not len(rows):
+    if not len(piece):
         return []
-    lengths = rows["landed_file"].rle().struct.field("len").to_list()
+    if "landed_file" in piece.constants.columns:
+        return [piece]
     cuts, at = [], 0
-    for length in lengths:
-        cuts.append(rows.slice(at, length))
+    for length in piece.varying["landed_file"].rle().struct.field("len"):
+        cuts.append(narrow(piece.part(at, length)))
         at += length
     return cuts
 
@@ -202,8 +209,7 @@ def _brings_meters(piece: Piece) -> bool:
 
 
 def _place(piece: Piece) -> tuple[str, int]:
-    first = piece.frame(["landed_file", "record_number"]).row(0) if "landed_file" in piece.varying.columns else None
-    return first or (piece.constants["landed_file"].item(), piece.varying["record_number"][0])
+    return piece.part(0, 1).frame(["landed_file", "record_number"]).row(0)
 
 
 def _without(piece: Piece, leaving: pl.DataFrame) -> Piece:

@@ -17,7 +17,6 @@ from datetime import date, timedelta
 import polars as pl
 
 from pipelines.connectors import registry
-from pipelines.contracts.fields import polars_schema
 from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
 from pipelines.core.day_merge import (
     IDS,
@@ -42,7 +41,8 @@ from pipelines.intake.staging import (
     staging,
 )
 from pipelines.lake import Lake, Partition
-from pipelines.pieces import Piece, open_piece, write_partition
+from pipelines.piece_files import open_piece, write_partition
+from pipelines.pieces import Piece
 from pipelines.settings import Settings
 from pipelines.transforms.canonical_rows import ROWS_SCHEMA
 from pipelines.transforms.deduplication import KEY, id_hashes
@@ -288,9 +288,8 @@ class _Writer:
 def _store_day(lake: Lake, decided: DecidedDay) -> list[Partition]:
     """The partitions of one day. Rows of core__usage kept their contract when they were staged."""
     day = decided.day
-    schema = polars_schema(CoreUsage)
     return [
-        lake.store(_USAGE, day, lambda path: write_partition(decided.pieces, schema, path)),
+        lake.store(_USAGE, day, lambda path: write_partition(decided.pieces, CoreUsage, path)),
         lake.store("core__meters", day, decided.meters, CoreMeters),
         lake.store("core__duplicates", day, duplicates_of(decided.lost), CoreDuplicates),
         lake.store(LOST, day, decided.lost),

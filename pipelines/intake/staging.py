@@ -28,7 +28,8 @@ from pipelines.errors import FileRejectedError
 from pipelines.intake.landing import FoundFile, Ledger, stands_as_found, survey
 from pipelines.intake.unpacking import opened
 from pipelines.lake import Lake
-from pipelines.pieces import Piece, write_piece
+from pipelines.piece_files import write_piece
+from pipelines.pieces import Piece
 from pipelines.prefetch import ahead
 from pipelines.settings import Settings
 from pipelines.transforms.canonical_rows import ContentIds, sift_dated, sift_usage

@@ -7,7 +7,7 @@ de-duplication
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import pandera.polars as pa
@@ -87,20 +87,23 @@ def _row_md5(rows: pl.DataFrame) -> pl.Series:
     return digests["content"]
 
 
-def sift_usage(frame: pl.DataFrame, file: LandedFile, key: bytes, ids: ContentIds) -> SiftedUsage:
-    """core__usage rows (meter columns kept) from a connector's usage frame: ids filled, people hashed, contract
+def sift_usage(usage: pl.DataFrame | Piece, file: LandedFile, key: bytes, ids: ContentIds) -> SiftedUsage:
+    """core__usage rows (meter columns kept) from a connector's usage rows: ids filled, people hashed, contract
     applied."""
-    dated = frame.with_columns(
-        pl.lit(file.source).alias("source"),
-        pl.lit(file.landed_file).alias("landed_file"),
-        pl.col("started_at").dt.date().alias("usage_date"),
-    )
-    piece = narrow(dated)
-    piece = Piece(_safe(piece.varying, key), _safe(piece.constants, key))
+    piece = _with_provenance(usage if isinstance(usage, Piece) else narrow(usage), file)
+    piece = piece.changed(lambda rows: _safe(rows, key))
     if "request_id" not in piece.varying.columns or piece.varying["request_id"].null_count():
-        piece = narrow(ids.fill(piece.frame(dated.columns)))
+        piece = narrow(ids.fill(piece.frame(piece.columns)))
     columns = [*polars_schema(CoreUsage), *METERS]
-    return _sift_piece(Piece(_only(piece.varying, columns), _only(piece.constants, columns)), columns)
+    return _sift_piece(piece.of(columns), columns)
+
+
+def _with_provenance(piece: Piece, file: LandedFile) -> Piece:
+    told = piece.with_constants(source=pl.lit(file.source), landed_file=pl.lit(file.landed_file))
+    days = piece.column("started_at").dt.date().alias("usage_date")
+    if days.null_count() or days.min() != days.max():
+        return replace(told, varying=told.varying.with_columns(days))
+    return told.with_constants(usage_date=pl.lit(days[0], dtype=pl.Date))
 
 
 def _safe(rows: pl.DataFrame, key: bytes) -> pl.DataFrame:
@@ -114,23 +117,41 @@ def _safe(rows: pl.DataFrame, key: bytes) -> pl.DataFrame:
     return scrub_tags(rows, key) if "tags" in present else rows
 
 
-def _only(rows: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    return rows.select(name for name in columns if name in rows.columns)
-
-
 def _sift_piece(piece: Piece, columns: list[str]) -> SiftedUsage:
-    contract = list(polars_schema(CoreUsage))
-    varying = suspects(CoreUsage, _only(piece.varying, contract), partial=True)
-    constant = suspects(CoreUsage, _only(piece.constants, contract), partial=True)
-    if varying is None or constant is None or len(constant.rows):
-        at = pl.int_range(len(piece), dtype=pl.UInt32, eager=True)
-    else:
-        at = varying.rows
+    at = _suspect_rows(piece.of(list(polars_schema(CoreUsage))))
     if not len(at):
         return SiftedUsage(piece, _entries(pl.DataFrame(schema=ROWS_SCHEMA)))
-    sifted = _sift(piece.only(at).frame(columns), CoreUsage, keep=METERS)
+    sifted = _sift(_all_columns(piece.only(at), columns), CoreUsage, keep=METERS)
     bad = sifted.rejected["record_number"].unique()
     return SiftedUsage(piece.only(~piece.varying["record_number"].is_in(bad.implode())), sifted.rejected)
+
+
+def _suspect_rows(piece: Piece) -> pl.Series:
+    """Positions of the rows that may break the contract, ascending; texts that rows share are looked at once."""
+    frames = [piece.varying.drop(list(piece.words)), piece.constants]
+    found = [suspects(CoreUsage, frame, partial=True) for frame in frames]
+    of_words = {name: suspects(CoreUsage, texts.to_frame(name), partial=True) for name, texts in piece.words.items()}
+    whole = pl.int_range(len(piece), dtype=pl.UInt32, eager=True)
+    varying, constant = found
+    if varying is None or constant is None or len(constant.rows) or None in of_words.values():
+        return whole
+    is_suspect = [whole.is_in(varying.rows.implode())] if len(varying.rows) else []
+    for name, told in of_words.items():
+        numbers = piece.varying[name]
+        if told is not None and len(told.rows):
+            is_suspect.append(numbers.is_in(told.rows.implode()).fill_null(False))
+        if numbers.null_count() and not CoreUsage.to_schema().columns[name].nullable:
+            is_suspect.append(numbers.is_null())
+    if not is_suspect:
+        return whole.clear()
+    return pl.select(pl.any_horizontal(is_suspect)).to_series().arg_true()
+
+
+def _all_columns(piece: Piece, columns: list[str]) -> pl.DataFrame:
+    """The rows with all of `columns`; those that the piece does not have are NULL."""
+    absent = [pl.lit(None, dtype=ROWS_SCHEMA[name]).alias(name) for name in columns if name not in piece.columns]
+    present = [name for name in columns if name in piece.columns]
+    return piece.frame(present).with_columns(absent).select(columns)
 
 
 def sift_dated(frame: pl.DataFrame, file: LandedFile, contract: type[pa.DataFrameModel], instant: str) -> Sifted:

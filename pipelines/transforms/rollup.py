@@ -7,15 +7,15 @@ days need it (build/rollup_days.py). After this step nothing reads a log again.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from pipelines.contracts.fields import MOST_TOKENS, conform
+from pipelines.contracts.fields import MOST_TOKENS, conform, empty
 from pipelines.contracts.rollup import IntMeterRollup, IntUsageRollup
 from pipelines.errors import ContractError
-from pipelines.pieces import narrow
+from pipelines.pieces import CODE, Piece, encoded, narrow
 from pipelines.quantities import INPUT_LEAF_COLUMNS, TOKEN_COLUMNS
 
 SELF_HOSTED = "self_hosted"
@@ -45,112 +45,151 @@ class Grain:
     keeps_sessions: bool = False
 
 
-def roll_up_usage(usage: pl.DataFrame, grain: Grain) -> pl.DataFrame:
-    """int__usage_rollup of one day from its core__usage rows (READ of their columns are enough)."""
-    _refuse_overflow(usage)
-    narrowed = narrow(usage.select(READ))
-    constants = narrowed.constants
-    counts = [name for name in (*TOKEN_COLUMNS, "requests") if name in narrowed.varying.columns]
-    band = _band(constants, [name for name in INPUT_LEAF_COLUMNS if name in counts], grain.thresholds)
-    is_reported = pl.col("reported_cost_usd").is_not_null()
-    keyed = _keyed(narrowed.frame(READ), grain).with_columns(
-        band.alias("context_band_gt"),
-        pl.when(is_reported).then(pl.lit("reported")).otherwise(pl.lit("book")).alias("price_basis"),
-    )
+RowsOf = Callable[[Sequence[str]], Iterable[Piece]]
+"""Gives the rows of one day with the columns asked for, piece by piece."""
+
+
+def roll_up_usage(rows_of: RowsOf, grain: Grain) -> pl.DataFrame:
+    """int__usage_rollup of one day from its core__usage rows. Memory follows the largest piece, not the day."""
+    tags = _kept_tags([text for piece in rows_of(["tags"]) for text in piece.values("tags")], grain.tag_keys)
+    largest = rows = 0
+    parts = []
+    for piece in rows_of(READ):
+        if len(piece):
+            rows += len(piece)
+            largest = max(largest, _largest(piece))
+            parts.append(_summed(piece, grain, tags))
+    if not parts:
+        return empty(IntUsageRollup)
+    _refuse_overflow(rows, largest)
     key = [*KEY, "context_band_gt", "price_basis"]
-    # Grouping costs by the column: what is the same all day long is put back afterwards.
-    summed = (
-        narrow(keyed.select(*key, *counts, "reported_cost_usd"))
-        .grouped(
-            key,
-            [
-                pl.len().cast(pl.Int64).alias("rows"),
-                *(pl.col(name).sum() for name in counts),
-                pl.col("reported_cost_usd").sum(),
-                is_reported.any().alias("has_reported"),
-            ],
+    sums = pl.concat(parts)
+    if len(parts) > 1:
+        sums = sums.group_by(key).agg(pl.all().sum())
+    reported = pl.when(pl.col("price_basis") == "reported").then("reported_cost_usd")
+    return conform(sums.with_columns(reported.alias("reported_cost_usd")), IntUsageRollup).sort(key, nulls_last=True)
+
+
+def _largest(piece: Piece) -> int:
+    frames = (piece.constants, piece.varying)
+    return max(int(frame[name].max() or 0) for frame in frames for name in TOKEN_COLUMNS if name in frame.columns)  # type: ignore[arg-type]
+
+
+def _summed(piece: Piece, grain: Grain, tags: Mapping[str, str | None]) -> pl.DataFrame:
+    """The sums of one piece, with the columns of int__usage_rollup."""
+    keyed = _with_segments(_with_tags(piece, tags), grain.edges)
+    if not grain.keeps_sessions:
+        keyed = keyed.without("session_id").with_constants(session_id=pl.lit(None, dtype=pl.String))
+    keyed = _with_band(keyed, grain.thresholds)
+    if "reported_cost_usd" in keyed.constants.columns:
+        basis = "book" if keyed.constants["reported_cost_usd"].null_count() else "reported"
+        keyed = keyed.with_constants(price_basis=pl.lit(basis))
+    else:
+        is_reported = keyed.varying["reported_cost_usd"].is_not_null()
+        keyed = keyed.with_words(
+            "price_basis",
+            pl.select(pl.when(is_reported).then(pl.lit("reported")).otherwise(pl.lit("book"))).to_series(),
         )
-        .with_columns(
-            *(
-                (pl.col("rows") * constants[name].item()).alias(name)
-                for name in (*TOKEN_COLUMNS, "requests")
-                if name not in counts
-            ),
-            pl.when("has_reported").then(pl.col("reported_cost_usd")).alias("reported_cost_usd"),
-        )
+    key = [*KEY, "context_band_gt", "price_basis"]
+    amounts = [*TOKEN_COLUMNS, "requests", "reported_cost_usd"]
+    varying = [name for name in amounts if name in keyed.varying.columns]
+    summed = keyed.grouped(key, [pl.len().cast(pl.Int64).alias("_rows"), *(pl.col(name).sum() for name in varying)])
+    same = [
+        (pl.col("_rows") * pl.lit(value, dtype=keyed.constants[name].dtype)).cast(keyed.constants[name].dtype)
+        for name in amounts
+        if name not in varying
+        for value in [keyed.constants[name].item()]
+    ]
+    names = [name for name in amounts if name not in varying]
+    return summed.with_columns(value.alias(name) for name, value in zip(names, same, strict=True)).select(
+        *key, *amounts
     )
-    return conform(summed, IntUsageRollup).sort(key, nulls_last=True)
 
 
-def _band(constants: pl.DataFrame, inputs: Sequence[str], thresholds: Sequence[int]) -> pl.Expr:
-    """The largest threshold that the whole prompt exceeds. `inputs` are the input columns that are not constant."""
-    same = sum(constants[name].item() for name in INPUT_LEAF_COLUMNS if name in constants.columns)
-    prompt = pl.sum_horizontal(*inputs, pl.lit(same, dtype=pl.Int64))
-    band = pl.lit(0, dtype=pl.Int64)
-    for threshold in sorted(thresholds):
-        band = pl.when(prompt > threshold).then(pl.lit(threshold, dtype=pl.Int64)).otherwise(band)
-    return band
+def _with_band(piece: Piece, thresholds: Sequence[int]) -> Piece:
+    """`context_band_gt`: the largest threshold that the whole prompt exceeds."""
+    varying = [name for name in INPUT_LEAF_COLUMNS if name in piece.varying.columns]
+    same = sum(piece.constants[name].item() for name in INPUT_LEAF_COLUMNS if name not in varying)
+    prompt = piece.varying.select(pl.sum_horizontal(*varying, pl.lit(same, dtype=pl.Int64)).alias("p"))["p"]
+    bands = pl.Series([0, *sorted(thresholds)], dtype=pl.Int64)
+    reached = [limit for limit in bands[1:] if (prompt > limit).any()]
+    if not reached or len(prompt) < len(piece):
+        return piece.with_constants(context_band_gt=pl.lit(max([0, *reached]), dtype=pl.Int64))
+    number = pl.sum_horizontal((prompt > limit).cast(CODE) for limit in reached).alias("context_band_gt")
+    numbers = pl.select(number.cast(CODE)).to_series()
+    return replace(piece, varying=piece.varying.with_columns(numbers), words={**piece.words, "context_band_gt": bands})
 
 
 def roll_up_meters(meters: pl.DataFrame, grain: Grain) -> pl.DataFrame:
     """int__meter_rollup of one day from its core__meters rows."""
-    keyed = _keyed(meters.with_columns(pl.lit("success").alias("status")), grain)
+    if not len(meters):
+        return empty(IntMeterRollup)
+    piece = narrow(meters.with_columns(pl.lit("success").alias("status")))
+    keyed = _with_segments(_with_tags(piece, _kept_tags(piece.values("tags"), grain.tag_keys)), grain.edges)
+    if not grain.keeps_sessions:
+        keyed = keyed.without("session_id").with_constants(session_id=pl.lit(None, dtype=pl.String))
     key = [*KEY, "meter"]
-    return conform(keyed.group_by(key).agg(pl.col("quantity").sum()), IntMeterRollup).sort(key, nulls_last=True)
+    rows = keyed.frame([*key, "quantity"])
+    return conform(rows.group_by(key).agg(pl.col("quantity").sum()), IntMeterRollup).sort(key, nulls_last=True)
 
 
-def _refuse_overflow(usage: pl.DataFrame) -> None:
+def _refuse_overflow(rows: int, largest: int) -> None:
     """Integer sums wrap in silence: refuse a day whose largest count could overflow one."""
-    if not len(usage):
-        return
-    largest = max(int(value) for value in usage.select(pl.col(TOKEN_COLUMNS).max()).row(0))
-    if largest * len(usage) >= 2**63:
+    if largest * rows >= 2**63:
         raise ContractError(
-            f"token sums of {len(usage):,} rows of up to {largest:,} tokens could overflow",
-            where=f"core__usage {usage['usage_date'][0]}",
+            f"token sums of {rows:,} rows of up to {largest:,} tokens could overflow",
+            where="core__usage",
             expected=f"counts far below {MOST_TOKENS:,}",
             next_move="look for a unit error in the file with the largest counts",
         )
 
 
-def _keyed(rows: pl.DataFrame, grain: Grain) -> pl.DataFrame:
-    session = pl.col("session_id") if grain.keeps_sessions else pl.lit(None, dtype=pl.String)
-    return _with_segments(_with_kept_tags(rows, grain.tag_keys), grain.edges).with_columns(session.alias("session_id"))
-
-
-def _with_segments(rows: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
-    """Self-hosted rows are cut by hour, because the ledger that prices them is: every hour is a price edge of
-    theirs."""
-    start = pl.col("usage_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    hour = pl.col("started_at").dt.truncate("1h")
-    is_own = pl.col("provider") == SELF_HOSTED
-    cut = pl.when(is_own).then(hour).otherwise(start) if rows.select(is_own.any()).item() else start
-    whole = rows.with_columns(cut.alias("segment_start"))
-    if not len(edges):
-        return whole
+def _with_segments(piece: Piece, edges: pl.DataFrame) -> Piece:
+    """`segment_start`: when the price segment of a row began. Self-hosted rows are cut by hour, because the ledger that
+    prices them is: every hour is a price edge of theirs."""
+    day = piece.part(0, 1).column("usage_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     pair = ["provider", "model"]
-    changing = whole.join(edges.select(pair).unique(), on=pair, how="semi")
-    if not len(changing):
-        return whole
-    steady = whole.join(edges.select(pair).unique(), on=pair, how="anti")
-    placed = changing.sort("started_at").join_asof(
-        edges.sort("edge"), left_on="started_at", right_on="edge", by=pair, strategy="backward", check_sortedness=False
-    )
-    placed = placed.with_columns(pl.max_horizontal("edge", "segment_start").alias("segment_start")).select(
-        whole.columns
-    )
-    return pl.concat([steady, placed])
+    names = pl.DataFrame([piece.column(name) for name in pair]) if len(edges) else None
+    changing = None if names is None else edges.join(names.unique(), on=pair, how="semi")
+    is_own = SELF_HOSTED in piece.values("provider")
+    if not is_own and (changing is None or not len(changing)):
+        return piece.with_constants(segment_start=pl.lit(day.item(), dtype=pl.Datetime("us", "UTC")))
+    rows = piece.frame([*pair, "started_at"]).with_row_index("_at")
+    start = pl.lit(day.item(), dtype=pl.Datetime("us", "UTC"))
+    cut = pl.when(pl.col("provider") == SELF_HOSTED).then(pl.col("started_at").dt.truncate("1h")).otherwise(start)
+    rows = rows.with_columns(cut.alias("segment_start"))
+    if changing is not None and len(changing):
+        placed = rows.sort("started_at").join_asof(
+            changing.sort("edge"), left_on="started_at", right_on="edge", by=pair, strategy="backward",
+            check_sortedness=False,
+        )  # fmt: skip
+        rows = placed.with_columns(pl.max_horizontal("edge", "segment_start").alias("segment_start")).sort("_at")
+    return piece.with_words("segment_start", rows["segment_start"])
 
 
-def _with_kept_tags(rows: pl.DataFrame, tag_keys: Collection[str]) -> pl.DataFrame:
-    """`tags` reduced to the keys that rules read, and those with few values; work is done once per distinct text."""
-    if rows["tags"].null_count() == len(rows):
-        return rows
-    texts = rows["tags"].drop_nulls().unique().sort()
-    parsed = [json.loads(text) for text in texts]
+def _with_tags(piece: Piece, short: Mapping[str, str | None]) -> Piece:
+    """`tags` reduced to the keys that are kept; work is done once per distinct text."""
+    old, new = pl.Series(list(short), dtype=pl.String), pl.Series(list(short.values()), dtype=pl.String)
+
+    def shortened(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(pl.col("tags").replace(old, new)) if "tags" in rows.columns else rows
+
+    changed = piece.changed(shortened) if short else piece
+    if "tags" not in changed.varying.columns or "tags" in changed.words:
+        return changed
+    numbers, words = encoded(changed.varying["tags"])
+    return replace(changed, varying=changed.varying.with_columns(numbers), words={**changed.words, "tags": words})
+
+
+def _kept_tags(texts: Iterable[str | None], tag_keys: Collection[str]) -> dict[str, str | None]:
+    """Each distinct tag text → the same with the keys that rules read, and those with few values, alone."""
+    distinct = sorted({text for text in texts if text is not None})
+    parsed = [json.loads(text) for text in distinct]
     kept = {*tag_keys, *_few_valued(parsed)}
-    short = [_tag_text({key: value for key, value in tags.items() if key in kept}) for tags in parsed]
-    return rows.with_columns(pl.col("tags").replace(texts, pl.Series(short, dtype=pl.String)))
+    return {
+        text: _tag_text({key: value for key, value in tags.items() if key in kept})
+        for text, tags in zip(distinct, parsed, strict=True)
+    }
 
 
 def _few_valued(parsed: Sequence[dict[str, str]]) -> set[str]:

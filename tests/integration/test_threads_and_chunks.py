@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines import lake, pieces
+from pipelines import lake
 from pipelines.connectors import usage_files
 from pipelines.connectors.reading import json_lines
 from pipelines.demo.benchmark_log import write_benchmark_log
@@ -56,7 +56,6 @@ def test_marts_are_the_same_to_the_byte(tmp_path, monkeypatch):
         patch.setattr(usage_files, "_PARQUET_ROWS", 700)
         patch.setattr(usage_files, "_CSV_BLOCK", 64 * 1024)
         patch.setitem(json_lines.read_json_lines.__kwdefaults__, "chunk_rows", 900)
-        patch.setattr(pieces, "EAGER_ROWS", 1_000)
         patch.setattr(lake, "ROW_GROUP_ROWS", 512)
         small = landed(tmp_path / "small")
         night(dataclasses.replace(small, threads=1))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
+import pandera.polars as pandera
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import pieces
-from pipelines.pieces import narrow, open_piece, write_partition, write_piece
+from pipelines import lake
+from pipelines.contracts.fields import Instant, Usd, polars_schema
+from pipelines.piece_files import open_partition, open_piece, write_partition, write_piece
+from pipelines.pieces import Piece, encoded, narrow, recoded
 
 SCHEMA = {
     "request_id": pl.String(), "record_number": pl.Int64(), "text": pl.String(), "count": pl.Int64(),
@@ -67,23 +72,97 @@ def test_a_column_that_changes_late_is_not_taken_for_constant():
     assert narrow(frame).varying.columns == ["request_id", "value"]
 
 
-@pytest.mark.parametrize("eager_rows", [0, 10**6])
-def test_a_partition_holds_the_pieces_in_their_order_streamed_or_not(tmp_path, monkeypatch, eager_rows):
-    monkeypatch.setattr(pieces, "EAGER_ROWS", eager_rows)
-    schema = {"request_id": pl.String(), "record_number": pl.Int64(), "text": pl.String()}
-    frames = [
-        pl.DataFrame(
-            {"request_id": [f"{n}{k}" for k in range(50)], "record_number": range(50), "text": [f"t{n}"] * 50},
-            schema=schema,
-        )
-        for n in range(5)
-    ]
-    rows = write_partition([narrow(frame) for frame in frames], schema, tmp_path / "p.parquet")
-    assert rows == 250
-    assert pl.read_parquet(tmp_path / "p.parquet").equals(pl.concat(frames))
+def test_repeated_texts_are_kept_once_and_read_back(tmp_path):
+    texts = ["b", None, "a", "b", ""] * 600
+    frame = pl.DataFrame({"request_id": [str(n) for n in range(3000)], "text": texts})
+    piece = narrow(frame)
+    assert piece.words["text"].to_list() == ["b", "a", ""]
+    write_piece(piece, tmp_path / "piece.arrow")
+    for held in (piece, open_piece(tmp_path / "piece.arrow")):
+        assert held.frame(["text", "request_id"]).equals(frame.select("text", "request_id"))
+        assert held.column("text").to_list() == texts
+        assert held.only(pl.Series([2, 1])).column("text").to_list() == ["a", None]
+        assert held.part(3, 2).values("text") == {"b", ""}
+        upper = held.changed(lambda rows: rows.with_columns(pl.col(n).str.to_uppercase() for n in rows.columns))
+        assert upper.part(0, 3).column("text").to_list() == ["B", None, "A"]
 
 
-def test_a_partition_without_rows_has_its_columns(tmp_path):
-    schema = {"request_id": pl.String(), "record_number": pl.Int64()}
-    assert write_partition([], schema, tmp_path / "p.parquet") == 0
-    assert dict(pl.read_parquet(tmp_path / "p.parquet").schema) == schema
+def test_words_that_become_equal_or_nothing_after_a_change():
+    numbers, words = encoded(pl.Series("w", ["x", "X", None, "?", "x"]))
+    numbers, words = recoded(numbers, words, lambda texts: texts.str.to_lowercase().set(texts == "?", None))
+    assert words.to_list() == ["x"]
+    assert numbers.to_list() == [0, 0, None, None, 0]
+
+
+KEYS = st.tuples(st.sampled_from([None, "a", "b", "ü"]), st.sampled_from(["m", "n"]), st.sampled_from([1, 2]))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(KEYS, st.integers(0, 2**40)), min_size=1, max_size=30))
+def test_grouping_by_numbers_gives_what_a_dictionary_gives(rows):
+    frame = pl.DataFrame(
+        [(str(at), *key, amount) for at, (key, amount) in enumerate(rows)],
+        schema={"request_id": pl.String, "t": pl.String, "u": pl.String, "n": pl.Int64, "amount": pl.Int64},
+        orient="row",
+    )
+    numbers, words = encoded(frame["t"])
+    piece = Piece(frame.with_columns(numbers), pl.DataFrame(), {"t": words}).with_words("u", frame["u"])
+    grouped = piece.with_constants(same=pl.lit("s")).grouped(["n", "t", "u", "same"], [pl.col("amount").sum()])
+    expected: dict[tuple, int] = {}
+    for (t, u, n), amount in rows:
+        expected[n, t, u, "s"] = expected.get((n, t, u, "s"), 0) + amount
+    assert {row[:4]: row[4] for row in grouped.rows()} == expected
+    assert len(grouped) == len(expected)
+
+
+class Written(pandera.DataFrameModel):
+    request_id: str
+    record_number: pl.Int64
+    text: str = pandera.Field(nullable=True)
+    count: pl.Int64
+    at: Instant
+    cost: Usd = pandera.Field(nullable=True)
+    usage_date: pl.Date
+
+
+WRITTEN_ROW = st.fixed_dictionaries(
+    {
+        "request_id": st.text(max_size=9),
+        "text": st.sampled_from([None, "", "ü", "a" * 40]),
+        "count": st.sampled_from([0, 0, 0, 7, 2**62]),
+        "at": st.sampled_from([datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 1, 9, 30, 1, 5, tzinfo=UTC)]),
+        "cost": st.sampled_from([None, None, Decimal("0.000000000001")]),
+        "usage_date": st.just(date(2026, 6, 1)),
+    }
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(WRITTEN_ROW, max_size=9), st.lists(st.integers(0, 9), max_size=3), st.sampled_from([2, 3, 100]))
+def test_a_partition_holds_its_rows_and_its_bytes_do_not_depend_on_the_pieces(rows, cuts, group_rows):
+    """Read back by Polars, by DuckDB and as pieces; written from one piece, and from several with words or without."""
+    numbered_rows = [{"record_number": at + 1, **row} for at, row in enumerate(rows)]
+    frame = pl.DataFrame(numbered_rows, schema=polars_schema(Written))
+    edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    pieces = [narrow(frame.slice(a, b - a)) for a, b in itertools.pairwise(edges)]
+    some_words = [with_words(piece) if at % 2 else piece for at, piece in enumerate(pieces)]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lake, "ROW_GROUP_ROWS", group_rows)
+        whole, parts = Path(folder) / "whole.parquet", Path(folder) / "parts.parquet"
+        assert write_partition([narrow(frame)], Written, whole) == len(rows)
+        assert write_partition(some_words, Written, parts) == len(rows)
+        assert whole.read_bytes() == parts.read_bytes()
+        assert pl.read_parquet(whole).equals(frame)
+        assert dict(pl.read_parquet(whole).schema) == polars_schema(Written)
+        seen = duckdb.sql(f"SELECT request_id, text, count, cost, usage_date FROM read_parquet('{whole}')").fetchall()
+        assert seen == frame.select("request_id", "text", "count", "cost", "usage_date").rows()
+        for columns in (list(frame.columns), ["usage_date"], ["text", "count"]):
+            held = [piece.frame(columns) for piece in open_partition(whole, columns)]
+            assert pl.concat([frame.clear().select(columns), *held]).equals(frame.select(columns))
+
+
+def with_words(piece: Piece) -> Piece:
+    if "text" not in piece.varying.columns:
+        return piece
+    numbers, words = encoded(piece.varying["text"])
+    return Piece(piece.varying.with_columns(numbers), piece.constants, {"text": words})

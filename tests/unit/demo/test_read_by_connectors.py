@@ -12,6 +12,7 @@ from pipelines.connectors.base import Batch, LandedFile
 from pipelines.connectors.registry import connector
 from pipelines.demo.scenario import load_scenario
 from pipelines.demo.traffic import TOKENS, build_calls
+from tests.unit.connectors.reading import usage_frame
 
 SCALE, SEED = 0.05, 7
 KEYS = ["usage_date", "provider", "account", "model", "service_tier"]
@@ -30,7 +31,8 @@ def read(home, source: str, folder: Path) -> tuple[list[Batch], Counter[str]]:
         account = parts[0] if len(parts) > 1 else "default"
         file = LandedFile(source, plain, "/".join((source, *parts)), f"{number:016x}", account)
         mine = list(connector(source).read(file))
-        frames = [f for b in mine for f in (b.usage, b.provider_usage, b.billing) if f is not None]
+        usages = [usage_frame(b.usage) for b in mine if b.usage is not None]
+        frames = [*usages, *(f for b in mine for f in (b.provider_usage, b.billing) if f is not None)]
         rows = {n for frame in frames for n in frame["record_number"]}
         rejected = [reject for batch in mine for reject in batch.rejected]
         bad = {n for reject in rejected for n in reject["record_number"]} - rows
@@ -60,7 +62,7 @@ def test_gateway_log(both_nights, calls, tmp_path):
         "missing_usage": 1,
         "missing_model": 1,
     }
-    usage = pl.concat(batch.usage for batch in batches if batch.usage is not None)
+    usage = pl.concat(usage_frame(batch.usage) for batch in batches if batch.usage is not None)
     assert len(usage.filter(pl.col("input_uncached_tokens") < 0)) == 2  # cached above prompt: for the contract to name
     usage = usage.filter(pl.col("input_uncached_tokens") >= 0).with_columns(
         pl.col("started_at").dt.date().alias("usage_date")
@@ -77,7 +79,7 @@ def test_gateway_log(both_nights, calls, tmp_path):
 def test_litellm_log(both_nights, calls, tmp_path):
     batches, reasons = read(both_nights, "litellm", tmp_path)
     assert not reasons
-    usage = pl.concat(batch.usage for batch in batches if batch.usage is not None)
+    usage = pl.concat(usage_frame(batch.usage) for batch in batches if batch.usage is not None)
     logged = calls.filter(pl.col("source") == "litellm")
     assert sums(usage.with_columns(pl.col("started_at").dt.date().alias("usage_date"))).equals(sums(logged))
     assert len(usage.filter(pl.col("status") == "failure")) == len(logged.filter(pl.col("status") == "failure"))
@@ -86,7 +88,7 @@ def test_litellm_log(both_nights, calls, tmp_path):
 def test_claude_code_sessions(both_nights, calls, tmp_path):
     batches, reasons = read(both_nights, "claude_code", tmp_path)
     assert not reasons
-    usage = pl.concat(batch.usage for batch in batches if batch.usage is not None)
+    usage = pl.concat(usage_frame(batch.usage) for batch in batches if batch.usage is not None)
     largest = usage.sort("merge_rank", descending=True).unique("request_id", keep="first", maintain_order=True)
     logged = calls.filter(pl.col("source") == "claude_code")
     assert len(largest) == len(logged)

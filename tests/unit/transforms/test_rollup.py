@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,7 @@ from pipelines.contracts.rollup import IntUsageRollup
 from pipelines.contracts.usage import CoreUsage
 from pipelines.errors import ContractError
 from pipelines.lake import enforce
+from pipelines.pieces import Piece, encoded, narrow
 from pipelines.quantities import INPUT_LEAF_COLUMNS, TOKEN_COLUMNS
 from pipelines.transforms.price_schedules import EDGE_SCHEMA
 from pipelines.transforms.rollup import KEY, Grain, roll_up_meters, roll_up_usage
@@ -31,6 +33,21 @@ GRAIN = Grain(EDGES, (100, 200), frozenset({"team"}))
 
 def core(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=polars_schema(CoreUsage))
+
+
+def rolled_up(day: pl.DataFrame, grain: Grain) -> pl.DataFrame:
+    """The roll-up of a day whose rows come in two pieces, the second with its texts as numbers."""
+    half = len(day) // 2
+    pieces = [narrow(day.head(half)), with_words(narrow(day.slice(half)))]
+    return roll_up_usage(lambda columns: [piece.of(columns) for piece in pieces], grain)
+
+
+def with_words(piece: Piece) -> Piece:
+    for name, dtype in piece.varying.schema.items():
+        if dtype == pl.String and name not in ("request_id", *piece.words):
+            numbers, words = encoded(piece.varying[name])
+            piece = replace(piece, varying=piece.varying.with_columns(numbers), words={**piece.words, name: words})
+    return piece
 
 
 def row(**given: Any) -> dict[str, Any]:
@@ -95,44 +112,44 @@ ROW = st.fixed_dictionaries(
 @given(st.lists(ROW, min_size=1, max_size=12))
 def test_sums_are_those_of_a_plain_dictionary(drawn):
     rows = [row(**r) for r in drawn]
-    rolled = roll_up_usage(core(*rows), GRAIN)
+    rolled = rolled_up(core(*rows), GRAIN)
     enforce(IntUsageRollup, rolled, "test")
     assert as_dict(rolled) == oracle(rows)
     assert len(rolled) == len(as_dict(rolled))
 
 
 def test_an_empty_day_gives_no_rows_but_all_columns():
-    rolled = roll_up_usage(empty(CoreUsage), GRAIN)
+    rolled = rolled_up(empty(CoreUsage), GRAIN)
     assert (len(rolled), dict(rolled.schema)) == (0, polars_schema(IntUsageRollup))
 
 
 def test_a_band_starts_above_its_threshold_and_counts_the_whole_prompt():
     rows = [row(input_uncached_tokens=60, cache_read_tokens=tokens, request_id=str(tokens)) for tokens in (40, 41, 141)]
-    rolled = roll_up_usage(core(*rows), GRAIN)
+    rolled = rolled_up(core(*rows), GRAIN)
     assert rolled.select("context_band_gt", "cache_read_tokens").rows() == [(0, 40), (100, 41), (200, 141)]
 
 
 def test_sessions_are_kept_only_where_a_rule_reads_them():
     rows = [row(session_id="s1"), row(session_id="s2")]
-    assert len(roll_up_usage(core(*rows), GRAIN)) == 1
-    assert len(roll_up_usage(core(*rows), Grain(NO_EDGES, keeps_sessions=True))) == 2
+    assert len(rolled_up(core(*rows), GRAIN)) == 1
+    assert len(rolled_up(core(*rows), Grain(NO_EDGES, keeps_sessions=True))) == 2
 
 
 def test_a_tag_with_many_values_is_dropped_unless_a_rule_reads_it():
     rows = [row(tags=json.dumps({"trace": str(n), "team": "a"})) for n in range(60)]
-    assert roll_up_usage(core(*rows), GRAIN)["tags"].to_list() == ['{"team":"a"}']
+    assert rolled_up(core(*rows), GRAIN)["tags"].to_list() == ['{"team":"a"}']
     by_trace = Grain(NO_EDGES, tag_keys=frozenset({"trace"}))
-    assert len(roll_up_usage(core(*rows), by_trace)) == 60
+    assert len(rolled_up(core(*rows), by_trace)) == 60
 
 
 def test_sums_that_could_wrap_are_refused():
     with pytest.raises(ContractError):
-        roll_up_usage(core(row(output_tokens=2**62), row(output_tokens=2**62)), GRAIN)
+        rolled_up(core(row(output_tokens=2**62), row(output_tokens=2**62)), GRAIN)
 
 
 def test_rows_come_in_a_fixed_order():
     rows = [row(model=model, feature_tag=tag) for model in ("b", "a") for tag in ("z", None, "y")]
-    forward, backward = (roll_up_usage(core(*ordered), GRAIN) for ordered in (rows, rows[::-1]))
+    forward, backward = (rolled_up(core(*ordered), GRAIN) for ordered in (rows, rows[::-1]))
     assert forward.equals(backward)
 
 

@@ -1,0 +1,242 @@
+"""Pieces on disk: Arrow files while they wait to be merged, Parquet partitions once a day is decided.
+
+What lives here: writing and opening both. What does not: which rows a piece holds, which partitions there are.
+A partition's bytes depend on its rows and their order alone, not on the pieces that they came in.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandera.polars as pandera
+import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from pipelines import lake
+from pipelines.contracts.fields import polars_schema
+from pipelines.pieces import NEVER_CONSTANT, Piece, numbered
+
+_CONSTANTS = "constants"
+_NEVER_WORDS = frozenset({"request_id"})
+_DELTAS = (pl.Int64(), pl.Datetime("us", "UTC"))
+"""Types whose varying columns are stored as differences: smaller and faster than a dictionary of numbers."""
+
+
+def write_piece(piece: Piece, path: Path) -> None:
+    """Write a piece as one Arrow file. Nothing is synced: a piece is only trusted until the machine starts again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = [
+        pa.DictionaryArray.from_arrays(_arrow(piece.varying[name]), _arrow(piece.words[name]))
+        if name in piece.words
+        else _arrow(piece.varying[name])
+        for name in piece.varying.columns
+    ]
+    table = pa.Table.from_arrays(arrays, names=piece.varying.columns)
+    table = table.replace_schema_metadata({_CONSTANTS: _packed(piece.constants)})
+    with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, table.schema) as writer:
+        writer.write_table(table)
+
+
+def open_piece(path: Path) -> Piece:
+    """A piece, mapped from its file: columns are read when they are used."""
+    with pa.memory_map(str(path)) as stream:
+        table = pa.ipc.open_file(stream).read_all()
+    return _piece(table, _unpacked(table.schema.metadata[_CONSTANTS.encode()]))
+
+
+def _piece(table: pa.Table, constants: pl.DataFrame) -> Piece:
+    columns, words = [], {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            numbers, words[name] = numbered(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
+            columns.append(numbers.alias(name))
+        else:
+            columns.append(pl.Series(name, column))
+    return Piece(pl.DataFrame(columns), constants, words)
+
+
+def _arrow(values: pl.Series) -> pa.Array:
+    return values.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _packed(constants: pl.DataFrame) -> bytes:
+    sink = pa.BufferOutputStream()
+    table = constants.to_arrow(compat_level=pl.CompatLevel.oldest())
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return base64.b64encode(sink.getvalue().to_pybytes())
+
+
+def _unpacked(packed: bytes) -> pl.DataFrame:
+    with pa.ipc.open_stream(base64.b64decode(packed)) as reader:
+        return pl.DataFrame(pl.from_arrow(reader.read_all()))
+
+
+def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameModel], path: Path) -> int:
+    """Write the rows of `pieces`, in their order, as one Parquet file with the contract's columns. Returns the rows.
+
+    Row groups are made one after the other, so memory does not grow with the day. No column statistics: a partition is
+    read whole, and what is the same in all rows stands in the footer.
+    """
+    filled = [piece for piece in pieces if len(piece)]
+    schema = polars_schema(contract)
+    whole = _Whole(filled, schema)
+    required = {name for name, column in contract.to_schema().columns.items() if not column.nullable}
+    empty = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    fields = [
+        pa.field(name, whole.arrow_type(name, empty.field(name).type), nullable=name not in required) for name in schema
+    ]
+    with pq.ParquetWriter(
+        path,
+        pa.schema(fields),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=sorted(whole.dictionaries),
+        column_encoding=dict.fromkeys(sorted(whole.deltas), "DELTA_BINARY_PACKED"),
+        write_statistics=False,
+        store_schema=False,
+    ) as writer:
+        for group in _row_groups(filled):
+            arrays = [whole.array(name, group) for name in schema]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=writer.schema), row_group_size=2**31)
+        writer.add_key_value_metadata({_CONSTANTS: json.dumps(whole.constants(), sort_keys=True)})
+    return sum(map(len, filled))
+
+
+def open_partition(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
+    """The rows of a partition with `columns`, one piece for each row group; what is the same in all rows is not
+    read."""
+    with pq.ParquetFile(path) as file:
+        texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+    readable = [name for name in texts if name not in _NEVER_WORDS]
+    with pq.ParquetFile(path, read_dictionary=readable) as file:
+        told = (file.metadata.metadata or {}).get(_CONSTANTS.encode(), b"{}")
+        types = pl.DataFrame(pl.from_arrow(file.schema_arrow.empty_table())).schema
+        same = {name: _from_text(value, types[name]) for name, value in json.loads(told).items()}
+        constants = pl.DataFrame([same[name].alias(name) for name in columns if name in same])
+        varying = [name for name in columns if name not in constants.columns]
+        for number in range(file.num_row_groups):
+            # Without a column of its own a row group would lose its number of rows.
+            table = file.read_row_group(number, columns=varying or ["record_number"], use_threads=False)
+            yield _piece(table, constants)
+
+
+def _from_text(text: str | None, dtype: pl.DataType) -> pl.Series:
+    """A value as it was told in the footer."""
+    if text is None or dtype in (pl.String, pl.Categorical):
+        return pl.Series([text], dtype=pl.String if dtype == pl.Categorical else dtype)
+    read: Callable[[str], Any] = int
+    if isinstance(dtype, pl.Decimal):
+        read = Decimal
+    elif isinstance(dtype, pl.Datetime):
+        read = datetime.fromisoformat
+    elif dtype == pl.Date:
+        read = date.fromisoformat
+    return pl.Series([read(text)], dtype=dtype)
+
+
+def _row_groups(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Pieces cut and put together at fixed positions of the day, whatever their lengths."""
+    group: list[Piece] = []
+    room = lake.ROW_GROUP_ROWS
+    for piece in pieces:
+        at = 0
+        while at < len(piece):
+            taken = min(room, len(piece) - at)
+            group.append(piece.part(at, taken))
+            at, room = at + taken, room - taken
+            if not room:
+                yield group
+                group, room = [], lake.ROW_GROUP_ROWS
+    if group:
+        yield group
+
+
+class _Whole:
+    """What holds for a whole partition, so that every row group is encoded alike: which columns hold one value."""
+
+    def __init__(self, pieces: Sequence[Piece], schema: dict[str, pl.DataType]) -> None:
+        self._schema = schema
+        self._same = {name: _one_value(pieces, name) for name in schema if pieces and name not in NEVER_CONSTANT}
+        texts = {name for name, dtype in schema.items() if dtype == pl.String and name not in _NEVER_WORDS}
+        self._single = {name for name in schema if self._same.get(name) is not None}
+        self.deltas = {name for name in set(schema) - self._single if schema[name] in _DELTAS}
+        self.dictionaries = self._single | texts
+        self._texts = texts
+        self._zeros = pa.array([], pa.int8())
+
+    def arrow_type(self, name: str, plain: pa.DataType) -> pa.DataType:
+        if name in self._single:
+            return pa.dictionary(pa.int8(), plain)
+        return pa.dictionary(pa.uint32(), plain) if name in self.dictionaries else plain
+
+    def _first_word(self, rows: int) -> pa.Array:
+        """As many zeros: every column of one value shares them."""
+        if len(self._zeros) != rows:
+            self._zeros = pa.Array.from_buffers(pa.int8(), rows, [None, pa.py_buffer(bytes(rows))])
+        return self._zeros
+
+    def constants(self) -> dict[str, str | None]:
+        """The columns that hold one value, with that value as text."""
+        held = {name: value.item() for name, value in self._same.items() if value is not None}
+        return {name: None if value is None else str(value) for name, value in held.items()}
+
+    def array(self, name: str, group: Sequence[Piece]) -> pa.Array:
+        """One column of one row group."""
+        rows = sum(map(len, group))
+        value = self._same.get(name)
+        if value is not None:
+            if value.null_count():
+                return pa.nulls(rows, self.arrow_type(name, _arrow(value).type))
+            return pa.DictionaryArray.from_arrays(self._first_word(rows), _arrow(value))
+        if name not in self._texts:
+            return _arrow(pl.concat([piece.column(name) for piece in group]))
+        if len(group) == 1 and name in group[0].words:
+            numbers, words = _as_used(group[0].varying[name], group[0].words[name])
+            return pa.DictionaryArray.from_arrays(_arrow(numbers), _arrow(words))
+        texts = pl.concat([piece.column(name) for piece in group])
+        array = _arrow(texts).dictionary_encode()
+        return pa.DictionaryArray.from_arrays(array.indices.cast(pa.uint32()), array.dictionary)
+
+
+def _as_used(numbers: pl.Series, words: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The same texts with words in the order of their first use, each once, and none that no row uses."""
+    used = numbers.unique(maintain_order=True).drop_nulls()
+    texts = words.gather(used)
+    distinct = texts.unique(maintain_order=True)
+    new = pl.int_range(len(used), dtype=pl.UInt32, eager=True)
+    if len(distinct) < len(texts):
+        new = texts.replace_strict(distinct, pl.int_range(len(distinct), dtype=pl.UInt32, eager=True))
+    places = pl.repeat(0, len(words), dtype=pl.UInt32, eager=True).scatter(used, new)
+    return places.gather(numbers), distinct
+
+
+def _one_value(pieces: Sequence[Piece], name: str) -> pl.Series | None:
+    """The value that all rows hold, as a series of one (NULL counts as a value); None where they differ."""
+    found: pl.Series | None = None
+    for piece in pieces:
+        value = _one_value_of(piece, name)
+        if value is None or (found is not None and not found.equals(value, null_equal=True)):
+            return None
+        found = value
+    return found
+
+
+def _one_value_of(piece: Piece, name: str) -> pl.Series | None:
+    if name in piece.constants.columns:
+        return piece.constants[name]
+    column = piece.varying[name]
+    if column.head(64).n_unique() > 1:
+        return None
+    first = column.head(1)
+    if not column.eq_missing(first.new_from_index(0, len(column))).all():
+        return None
+    return piece.words[name].gather(first).alias(name) if name in piece.words else first
