@@ -83,9 +83,10 @@ def rejects(
 class Batch:
     """One bounded piece of what a file holds. Any frame may be absent.
 
-    `usage` has the columns of USAGE_SCHEMA (a piece may leave out meters), `provider_usage`/`billing`/`fetched_buckets`/`infrastructure` (samples of
-    machines) those of their contracts without provenance (`source`, `landed_file`, added by the intake). `rejected` has
-    REJECT_SCHEMA. `not_usage` counts records that carry no usage by the source's own definition.
+    `usage` has the columns of USAGE_SCHEMA (a piece may leave out meters), `provider_usage`, `billing`,
+    `fetched_buckets` and `infrastructure` (samples of machines) those of their contracts without provenance (`source`,
+    `landed_file`, added by the intake). `rejected` has REJECT_SCHEMA. `not_usage` counts records that carry no usage by
+    the source's own definition.
     """
 
     usage: pl.DataFrame | Piece | None = None
