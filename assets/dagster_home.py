@@ -14,9 +14,6 @@ from dagster._serdes import ConfigurableClassData
 from assets.run_history import HomeStorage
 from pipelines.settings import Settings
 
-_EVENTS_AT_ONCE = 10_000
-"""Dagster hands over what it has at once: all that a run plans, all days of one asset."""
-
 _CONFIGURATION = """\
 # Written by tokenmart when this folder was made; yours to change.
 telemetry:
@@ -50,7 +47,6 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
     Its files are written in fewer transactions than Dagster would, unless dagster.yaml names a storage of its own.
     """
-    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_EVENTS_AT_ONCE))
     reference = InstanceRef.from_dir(str(prepare_dagster_home(settings)))
     storage = reference.storage_data
     if storage is not None and storage.class_name == DagsterSqliteStorage.__name__:

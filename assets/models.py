@@ -18,11 +18,10 @@ from assets.table_metadata import built_metadata, table_spec
 from pipelines.build.graph import (
     CLOSED_COSTS,
     CLOSED_MONTHS,
-    BuildReport,
     build_order,
     cut_of,
     inputs_of,
-    refresh_table,
+    refresh_tables,
 )
 
 _LAST_TOLD_BY = {"core__landed_files": "core__usage"}
@@ -54,18 +53,15 @@ _SPECS = [table_spec(table, deps=_deps(table)) for table in build_order()]
 def derived_tables(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[None]]:
     """Build the partitions whose inputs changed, table after table, then ask what must be true of them."""
     settings = home.settings()
-    reports: dict[dg.AssetKey, BuildReport] = {}
+    chosen = [spec.key.to_user_string() for spec in _SPECS if spec.key in context.selected_asset_keys]
     with plain_failures(settings):
-        for spec in _SPECS:
-            if spec.key in context.selected_asset_keys:
-                table = spec.key.to_user_string()
-                listener().progress(f"building {table}", 0, 1)
-                reports[spec.key] = refresh_table(settings, table, listener().progress)
+        reports = refresh_tables(settings, chosen, listener().progress)
         answered = answers(context, settings)
-    listener().built.update((report.table, report) for report in reports.values())
-    for key, report in reports.items():
+    listener().built.update(reports)
+    for table, report in reports.items():
+        key = dg.AssetKey(table)
         yield dg.MaterializeResult(
             asset_key=key,
-            metadata=built_metadata(settings, report.table, report),
+            metadata=built_metadata(settings, table, report),
             check_results=answered.get(key, []),
         )

@@ -7,7 +7,7 @@ transaction. A kill loses at most what Dagster would have told of the step that 
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dagster._core.events import DagsterEventType
@@ -22,12 +22,15 @@ from sqlalchemy.pool import NullPool
 
 _TOLD_AT_ONCE = frozenset(
     {
+        DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+        DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
         DagsterEventType.STEP_OUTPUT,
         DagsterEventType.ASSET_MATERIALIZATION,
         DagsterEventType.ASSET_CHECK_EVALUATION,
     }
 )
-"""Events that come when a step's work is done, one close upon the other: they wait for the step's last one."""
+"""Events that come one close upon the other, when a run is planned and when a step's work is done: they wait for the
+first of another kind."""
 
 
 class HomeStorage(DagsterSqliteStorage):
@@ -56,11 +59,14 @@ class StepwiseEventLog(SqliteEventLogStorage):
 
     def store_event(self, event: EventLogEntry) -> None:
         """Store one event; what waits is committed with the first event that does not."""
-        self._store([event], waits=event.dagster_event_type in _TOLD_AT_ONCE)
-
-    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store several events in one transaction."""
-        self._store(events, waits=all(event.dagster_event_type in _TOLD_AT_ONCE for event in events))
+        self._writer = threading.get_ident()
+        try:
+            super().store_event(event)
+        except BaseException:
+            self._end(commit=False)
+            raise
+        if event.dagster_event_type not in _TOLD_AT_ONCE:
+            self._end(commit=True)
 
     def dispose(self) -> None:
         """Commit what waits."""
@@ -79,17 +85,6 @@ class StepwiseEventLog(SqliteEventLogStorage):
         if name not in self._known and ask():
             self._known.add(name)
         return name in self._known
-
-    def _store(self, events: Sequence[EventLogEntry], *, waits: bool) -> None:
-        self._writer = threading.get_ident()
-        try:
-            for event in events:
-                super().store_event(event)
-        except BaseException:
-            self._end(commit=False)
-            raise
-        if not waits:
-            self._end(commit=True)
 
     def _end(self, *, commit: bool) -> None:
         self._writer = None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import ALL, Progress, build_order, months, refresh_reference, refresh_table
+from pipelines.build.graph import ALL, Progress, months, refresh_reference, refresh_tables
 from pipelines.build.rollup_days import roll_up_days
 from pipelines.contracts.closing import IntFeatureCostDaily
 from pipelines.contracts.fields import empty
@@ -34,8 +34,7 @@ def reprice(settings: Settings, progress: Progress | None = None) -> pl.DataFram
     """
     refresh_reference(settings)
     roll_up_days(settings, progress=progress)
-    for table in build_order():
-        refresh_table(settings, table, progress)
+    refresh_tables(settings, progress=progress)
     return changed_months(settings)
 
 
