@@ -8,19 +8,21 @@ A sentence is asked by the step that builds its asset, once all tables of that s
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import dagster as dg
 
 from pipelines.build.graph import build_order
 from pipelines.inspection.check_run import CheckOutcome, checks_on_lake
 from pipelines.settings import Settings
-from pipelines.sqlmodel import SqlCheck, load_checks
+from pipelines.sqlmodel import SqlCheck, shipped_checks
 
 _ASKED_ON = {"core__landed_files": "core__usage", "core__quarantine": "core__usage"}
 """The ledger has its counts once the days are merged."""
 _LONGEST_SAMPLE = 2000
 
 
+@cache
 def home_of(check: SqlCheck) -> str:
     """The asset that a check belongs to: of the tables it reads, the one that is built last."""
     order = {name: number for number, name in enumerate(build_order(), start=1)}
@@ -40,7 +42,7 @@ def check_specs(tables: Iterable[str]) -> list[dg.AssetCheckSpec]:
             blocking=check.severity == "fail",
             metadata={"file": f"sql/checks/{check.name}.sql", "severity": check.severity},
         )
-        for check in load_checks().values()
+        for check in shipped_checks().values()
         if home_of(check) in homes
     ]
 
@@ -48,7 +50,7 @@ def check_specs(tables: Iterable[str]) -> list[dg.AssetCheckSpec]:
 def answers(context: dg.AssetExecutionContext, settings: Settings) -> Mapping[dg.AssetKey, list[dg.AssetCheckResult]]:
     """Ask the checks that this step was started with, and give the answers by asset."""
     wanted = {key.name: key.asset_key for key in context.selected_asset_check_keys}
-    checks = {name: check for name, check in load_checks().items() if name in wanted}
+    checks = {name: check for name, check in shipped_checks().items() if name in wanted}
     found: dict[dg.AssetKey, list[dg.AssetCheckResult]] = defaultdict(list)
     if checks:
         for outcome in checks_on_lake(settings, checks):

@@ -41,7 +41,7 @@ class HomeStorage(DagsterSqliteStorage):
         self._event_log_storage = StepwiseEventLog(self._event_log_storage._base_dir)
 
     @classmethod
-    def from_config_value(
+    def from_config_value(  # type: ignore[override] # Dagster's own storages narrow it in the same way
         cls, inst_data: ConfigurableClassData | None, config_value: SqliteStorageConfig
     ) -> "HomeStorage":
         return cls.from_local(inst_data=inst_data, **config_value)

@@ -24,7 +24,7 @@ from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import polars_schema
 from pipelines.lake import Lake, combined_digest
 from pipelines.settings import CODE_VERSION, Settings
-from pipelines.sqlmodel import SqlModel, load_models
+from pipelines.sqlmodel import SqlModel, shipped_models
 from pipelines.transforms.deployment_hours import deployed_months
 from pipelines.transforms.reference_tables import reference_digest
 
@@ -60,7 +60,7 @@ class BuildReport:
 @cache
 def sql_models() -> dict[str, SqlModel]:
     """SQL models that this module builds by name; those that Python feeds by itself are left out."""
-    return {name: model for name, model in load_models().items() if name not in PYTHON_TABLES}
+    return {name: model for name, model in shipped_models().items() if name not in PYTHON_TABLES}
 
 
 def inputs_of(table: str) -> tuple[str, ...]:
@@ -77,11 +77,12 @@ def cut_of(table: str) -> str:
     return sql_models()[table].partition if table in sql_models() else ALL
 
 
-def build_order() -> list[str]:
+@cache
+def build_order() -> tuple[str, ...]:
     """All derived tables, each after what it reads."""
     names = {*PYTHON_TABLES, *sql_models()}
     graph = {name: {table for table in inputs_of(name) if table in names} for name in sorted(names)}
-    return list(TopologicalSorter(graph).static_order())
+    return tuple(TopologicalSorter(graph).static_order())
 
 
 def refresh_reference(settings: Settings) -> BuildReport:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import ALL, build_order, cut_of, inputs_of, rows_of
-from pipelines.build.workbench import workbench
+from pipelines.build.graph import build_order, cut_of, inputs_of, rows_of
+from pipelines.build.workbench import ALL, workbench
 from pipelines.lake import Lake, Partition
 from pipelines.publish.durable import link_or_copy
 from pipelines.settings import Settings

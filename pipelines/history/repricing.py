@@ -11,8 +11,9 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import ALL, Progress, months, refresh_reference, refresh_tables
+from pipelines.build.graph import Progress, months, refresh_reference, refresh_tables
 from pipelines.build.rollup_days import roll_up_days
+from pipelines.build.workbench import ALL
 from pipelines.contracts.closing import IntFeatureCostDaily
 from pipelines.contracts.fields import empty
 from pipelines.contracts.priced import RefPriceBook
