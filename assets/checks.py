@@ -2,24 +2,27 @@
 
 What lives here: on which asset a sentence is asked, and how its answer is shown. What does not: the sentences
 (sql/checks), asking (pipelines/inspection/check_run.py), contracts, which are kept inside every write.
+A sentence is asked by the step that builds its asset, once all tables of that step stand. A false one of severity
+`fail` fails the step: tables that the same step built stay in the lake, where no reader looks, and no later step runs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping
+from functools import cache
 
 import dagster as dg
 
-from assets.failures import plain_failures
-from assets.resources import Home
 from pipelines.build.graph import build_order
 from pipelines.inspection.check_run import CheckOutcome, checks_on_lake
-from pipelines.sqlmodel import SqlCheck, load_checks
+from pipelines.settings import Settings
+from pipelines.sqlmodel import SqlCheck, shipped_checks
 
 _ASKED_ON = {"core__landed_files": "core__usage", "core__quarantine": "core__usage"}
 """The ledger has its counts once the days are merged."""
 _LONGEST_SAMPLE = 2000
 
 
+@cache
 def home_of(check: SqlCheck) -> str:
     """The asset that a check belongs to: of the tables it reads, the one that is built last."""
     order = {name: number for number, name in enumerate(build_order(), start=1)}
@@ -28,49 +31,40 @@ def home_of(check: SqlCheck) -> str:
     return _ASKED_ON.get(last, last)
 
 
-def _step_of(table: str, checks: Sequence[SqlCheck]) -> dg.AssetChecksDefinition:
-    others = sorted({_ASKED_ON.get(name, name) for check in checks for name in check.inputs} - {table})
-    specs = [
+def check_specs(tables: Iterable[str]) -> list[dg.AssetCheckSpec]:
+    """The checks that a step with these tables asks."""
+    homes = set(tables)
+    return [
         dg.AssetCheckSpec(
             check.name,
-            asset=table,
+            asset=home_of(check),
             description=f"{check.title}.",
             blocking=check.severity == "fail",
-            additional_deps=others,
             metadata={"file": f"sql/checks/{check.name}.sql", "severity": check.severity},
         )
-        for check in checks
+        for check in shipped_checks().values()
+        if home_of(check) in homes
     ]
-    by_name = {check.name: check for check in checks}
-
-    @dg.multi_asset_check(name=f"checks_of_{table}", specs=specs)
-    def ask(home: Home) -> Iterator[dg.AssetCheckResult]:
-        settings = home.settings()
-        with plain_failures(settings):
-            outcomes = checks_on_lake(settings, by_name)
-        for outcome in outcomes:
-            yield _result(outcome, table)
-
-    return ask
 
 
-def _result(outcome: CheckOutcome, table: str) -> dg.AssetCheckResult:
+def answers(context: dg.AssetExecutionContext, settings: Settings) -> Mapping[dg.AssetKey, list[dg.AssetCheckResult]]:
+    """Ask the checks that this step was started with, and give the answers by asset."""
+    wanted = {key.name: key.asset_key for key in context.selected_asset_check_keys}
+    checks = {name: check for name, check in shipped_checks().items() if name in wanted}
+    found: dict[dg.AssetKey, list[dg.AssetCheckResult]] = defaultdict(list)
+    if checks:
+        for outcome in checks_on_lake(settings, checks):
+            found[wanted[outcome.name]].append(_result(outcome, wanted[outcome.name]))
+    return found
+
+
+def _result(outcome: CheckOutcome, asset: dg.AssetKey) -> dg.AssetCheckResult:
     sample = "\n".join(str(dict(row)) for row in outcome.sample)[:_LONGEST_SAMPLE]
     return dg.AssetCheckResult(
-        asset_key=table,
+        asset_key=asset,
         check_name=outcome.name,
         passed=outcome.is_true,
         severity=dg.AssetCheckSeverity.ERROR if outcome.severity == "fail" else dg.AssetCheckSeverity.WARN,
         description=None if outcome.is_true else f"not true: {outcome.title} ({outcome.failed_rows} rows)",
         metadata={"rows": outcome.failed_rows, "first rows": sample or "none"},
     )
-
-
-def _steps() -> list[dg.AssetChecksDefinition]:
-    by_table: dict[str, list[SqlCheck]] = defaultdict(list)
-    for check in load_checks().values():
-        by_table[home_of(check)].append(check)
-    return [_step_of(table, checks) for table, checks in sorted(by_table.items())]
-
-
-CHECKS = _steps()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.checks import answers, check_specs
 from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
 from assets.partitions import BACKFILL_TAG, DAYS, ONE_RUN, REBUILD_TAG, is_tracked
@@ -26,7 +27,14 @@ _SPECS = [
 ]
 
 
-@dg.multi_asset(name="core_days", specs=_SPECS, can_subset=True, backfill_policy=ONE_RUN, retry_policy=RETRY_TRANSIENT)
+@dg.multi_asset(
+    name="core_days",
+    specs=_SPECS,
+    check_specs=check_specs((*TRACKED, *COMPANIONS)),
+    can_subset=True,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRY_TRANSIENT,
+)
 def core_days(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[None]]:
     """Merge staged rows into their days; in a backfill also compute the days of the range from raw files."""
     settings = home.settings()
@@ -35,6 +43,7 @@ def core_days(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.Mate
     afresh = days if BACKFILL_TAG in tags or tags.get(REBUILD_TAG) == "true" else []
     with plain_failures(settings):
         report = merge_core(settings, rebuild=afresh, progress=listener().progress)
+        answered = answers(context, settings)
     listener().core = report
     for name in report.missing_raw:
         context.log.warning("landed file %s is gone from landing/: its rows were kept as they are", name)
@@ -43,7 +52,11 @@ def core_days(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.Mate
         log_days_outside(context, lake, table, written_days(report, table), days)
     for spec in _SPECS:
         if spec.key in context.selected_asset_keys:
-            yield dg.MaterializeResult(asset_key=spec.key, metadata=_metadata(lake, spec.key.to_user_string(), report))
+            yield dg.MaterializeResult(
+                asset_key=spec.key,
+                metadata=_metadata(lake, spec.key.to_user_string(), report),
+                check_results=answered.get(spec.key, []),
+            )
 
 
 def days_of_run(context: dg.AssetExecutionContext) -> list[str]:

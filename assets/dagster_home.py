@@ -7,7 +7,11 @@ import os
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
 
+from assets.run_history import HomeStorage
 from pipelines.settings import Settings
 
 _CONFIGURATION = """\
@@ -39,5 +43,13 @@ def prepare_dagster_home(settings: Settings) -> Path:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The instance of this home, the one that `tokenmart dev` shows. Use it as a context manager."""
-    return dg.DagsterInstance.from_config(str(prepare_dagster_home(settings)))
+    """The instance of this home, the one that `tokenmart dev` shows. Use it as a context manager.
+
+    Its files are written in fewer transactions than Dagster would, unless dagster.yaml names a storage of its own.
+    """
+    reference = InstanceRef.from_dir(str(prepare_dagster_home(settings)))
+    storage = reference.storage_data
+    if storage is not None and storage.class_name == DagsterSqliteStorage.__name__:
+        ours = ConfigurableClassData(HomeStorage.__module__, HomeStorage.__name__, storage.config_yaml)
+        reference = reference._replace(storage_data=ours)
+    return dg.DagsterInstance.from_ref(reference)

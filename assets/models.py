@@ -1,17 +1,28 @@
-"""One asset per table between core and the marts, made from the models themselves: a new SQL file is a new asset.
+"""The tables between core and the marts, an asset each, made from the models themselves: a new SQL file is a new asset.
 
-What lives here: how a table of pipelines/build/graph.py becomes an asset. What does not: what a table computes (sql/,
+What lives here: how the tables of pipelines/build/graph.py become assets. What does not: what a table computes (sql/,
 pipelines/build/derived_tables.py), which of its partitions are stale (pipelines/build/graph.py).
-These assets are not partitioned: a table knows its own months and builds those whose inputs changed.
+These assets are not partitioned: a table knows its own months and builds those whose inputs changed. One step builds
+them all, because a step costs Dagster more than a table costs.
 """
+
+from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.checks import answers, check_specs
 from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
 from assets.resources import Home
 from assets.table_metadata import built_metadata, table_spec
-from pipelines.build.graph import CLOSED_COSTS, CLOSED_MONTHS, build_order, cut_of, inputs_of, refresh_table
+from pipelines.build.graph import (
+    CLOSED_COSTS,
+    CLOSED_MONTHS,
+    build_order,
+    cut_of,
+    inputs_of,
+    refresh_tables,
+)
 
 _LAST_TOLD_BY = {"core__landed_files": "core__usage"}
 """The ledger gets its counts when days are merged: who reads it waits for that step too."""
@@ -29,19 +40,28 @@ def _deps(table: str) -> set[str]:
     return inputs | after | (set(_MONTHS_COME_FROM) if is_root and cut_of(table) == "month" else set())
 
 
-def _asset_of(table: str) -> dg.AssetsDefinition:
-    spec = table_spec(table, deps=_deps(table))
-
-    @dg.multi_asset(name=table, specs=[spec], retry_policy=RETRY_TRANSIENT)
-    def refresh(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[None]:
-        settings = home.settings()
-        listener().progress(f"building {table}", 0, 1)
-        with plain_failures(settings):
-            report = refresh_table(settings, table, listener().progress)
-        listener().built[table] = report
-        return dg.MaterializeResult(asset_key=spec.key, metadata=built_metadata(settings, table, report))
-
-    return refresh
+_SPECS = [table_spec(table, deps=_deps(table)) for table in build_order()]
 
 
-DERIVED = [_asset_of(table) for table in build_order()]
+@dg.multi_asset(
+    name="derived_tables",
+    specs=_SPECS,
+    check_specs=check_specs(build_order()),
+    can_subset=True,
+    retry_policy=RETRY_TRANSIENT,
+)
+def derived_tables(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[None]]:
+    """Build the partitions whose inputs changed, table after table, then ask what must be true of them."""
+    settings = home.settings()
+    chosen = [spec.key.to_user_string() for spec in _SPECS if spec.key in context.selected_asset_keys]
+    with plain_failures(settings):
+        reports = refresh_tables(settings, chosen, listener().progress)
+        answered = answers(context, settings)
+    listener().built.update(reports)
+    for table, report in reports.items():
+        key = dg.AssetKey(table)
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata=built_metadata(settings, table, report),
+            check_results=answered.get(key, []),
+        )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.checks import answers, check_specs
 from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
 from assets.resources import Home
@@ -19,13 +20,20 @@ from pipelines.lake import Lake
 _SPECS = [table_spec(name, deps=()) for name in REFERENCE_NAMES]
 
 
-@dg.multi_asset(name="reference_tables", specs=_SPECS, can_subset=True, retry_policy=RETRY_TRANSIENT)
+@dg.multi_asset(
+    name="reference_tables",
+    specs=_SPECS,
+    check_specs=check_specs(REFERENCE_NAMES),
+    can_subset=True,
+    retry_policy=RETRY_TRANSIENT,
+)
 def reference_tables(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[None]]:
     """Read data/reference and <home>/reference, check every row, and replace the tables when a file changed."""
     settings = home.settings()
     listener().progress("reading reference tables", 0, 1)
     with plain_failures(settings):
         report = refresh_reference(settings)
+        answered = answers(context, settings)
     lake = Lake(settings.lake)
     for spec in _SPECS:
         if spec.key in context.selected_asset_keys:
@@ -33,4 +41,5 @@ def reference_tables(context: dg.AssetExecutionContext, home: Home) -> Iterator[
             yield dg.MaterializeResult(
                 asset_key=spec.key,
                 metadata={"dagster/row_count": partition.rows if partition else 0, "read again": bool(report.built)},
+                check_results=answered.get(spec.key, []),
             )

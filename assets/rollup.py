@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.checks import answers, check_specs
 from assets.core import days_of_run, log_days_outside
 from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
@@ -29,13 +30,19 @@ _METERS = table_spec("int__meter_rollup", deps=["core__usage", "core__meters", *
 
 
 @dg.multi_asset(
-    name="rollup_days", specs=[_USAGE, _METERS], can_subset=True, backfill_policy=ONE_RUN, retry_policy=RETRY_TRANSIENT
+    name="rollup_days",
+    specs=[_USAGE, _METERS],
+    check_specs=check_specs(("int__usage_rollup", "int__meter_rollup")),
+    can_subset=True,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRY_TRANSIENT,
 )
 def rollup_days(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[None]]:
     """Roll up the days whose core rows, or whose need for a finer cut, changed; the others are kept."""
     settings = home.settings()
     with plain_failures(settings):
         report = roll_up_days(settings, progress=listener().progress)
+        answered = answers(context, settings)
     listener().rollup = report
     lake = Lake(settings.lake)
     log_days_outside(context, lake, "int__usage_rollup", report.days, days_of_run(context))
@@ -50,4 +57,5 @@ def rollup_days(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.Ma
                     "days written": len(report.days),
                     "days unchanged": report.unchanged,
                 },
+                check_results=answered.get(spec.key, []),
             )

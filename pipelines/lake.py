@@ -104,12 +104,21 @@ class Lake:
 
     def partitions(self, table: str) -> dict[str, Partition]:
         """All partitions of a table by key, in key order."""
+        return self.tables([table])[table]
+
+    def tables(self, names: Iterable[str]) -> dict[str, dict[str, Partition]]:
+        """The partitions of several tables as one moment holds them: by table, then by key, in key order."""
+        held: dict[str, dict[str, Partition]] = {name: {} for name in sorted(set(names))}
+        marks = ", ".join("?" * len(held))
         with self.index() as index:
             rows = index.execute(
-                "SELECT table_name, key, rows, sha256, signature FROM partitions WHERE table_name = ? ORDER BY key",
-                (table,),
+                "SELECT table_name, key, rows, sha256, signature FROM partitions"
+                f" WHERE table_name IN ({marks}) ORDER BY table_name, key",
+                list(held),
             ).fetchall()
-        return {row[1]: Partition(*row) for row in rows}
+        for row in rows:
+            held[row[0]][row[1]] = Partition(*row)
+        return held
 
     def months(self, tables: Iterable[str]) -> set[str]:
         """The months (YYYY-MM) in which any of the day tables has a partition."""
@@ -120,6 +129,16 @@ class Lake:
                 f"SELECT DISTINCT substr(key, 1, 7) FROM partitions WHERE table_name IN ({marks})", wanted
             ).fetchall()
         return {month for (month,) in rows}
+
+    @contextmanager
+    def replacing(self) -> Iterator[Replacement]:
+        """Replace many partitions; those that wait when the block ends well are committed, else they are dropped."""
+        replacement = Replacement(self)
+        try:
+            yield replacement
+            replacement.commit()
+        finally:
+            replacement.drop()
 
     @contextmanager
     def index(self) -> Iterator[sqlite3.Connection]:
@@ -156,6 +175,72 @@ class Lake:
                         ) from None
                     time.sleep(0.2)
             yield
+
+
+class Replacement:
+    """Partitions that are replaced together: their files wait aside until `commit` makes all of them count.
+
+    Committing syncs every file, has the index forget what stands there, renames, and has the index know the new ones.
+    A kill before leaves the old partitions; a kill in between leaves partitions whose signature fits nothing, so that
+    the next build makes them again and no file is ever taken for what it is not.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._waiting: dict[tuple[str, str], tuple[Partition, Path]] = {}
+        self._gone: set[tuple[str, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def path(self, table: str, key: str) -> Path:
+        """Where the partition can be read: the file that waits, else the one of the lake."""
+        waiting = self._waiting.get((table, key))
+        return waiting[1] if waiting else self._lake.path(table, key)
+
+    def write(
+        self, table: str, key: str, frame: pl.DataFrame, contract: type[pa.DataFrameModel], signature: str
+    ) -> Partition:
+        """Check every row and write the file that is to stand for this partition. Raises as Lake.write does."""
+        enforce(contract, frame, f"{table}/{key}")
+        path = self._lake.path(table, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = aside_of(path)
+        self._waiting[table, key] = (Partition(table, key, len(frame), "", signature), aside)
+        frame.write_parquet(aside, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+        partition = Partition(table, key, len(frame), file_sha256(aside), signature)
+        self._waiting[table, key] = (partition, aside)
+        return partition
+
+    def remove(self, table: str, key: str) -> None:
+        """Have the partition be gone after the commit."""
+        self._gone.add((table, key))
+
+    def commit(self) -> None:
+        """Make everything count that waits."""
+        if not self._waiting and not self._gone:
+            return
+        for _, aside in self._waiting.values():
+            fsync(aside)
+        with self._lake.index() as index:
+            index.executemany(
+                "UPDATE partitions SET signature = '' WHERE table_name = ? AND key = ?", list(self._waiting)
+            )
+            index.executemany("DELETE FROM partitions WHERE table_name = ? AND key = ?", sorted(self._gone))
+        for (table, key), (_, aside) in self._waiting.items():
+            os.replace(aside, self._lake.path(table, key))
+        for table, key in self._gone:
+            self._lake.path(table, key).unlink(missing_ok=True)
+        for table in {table for table, _ in (*self._waiting, *self._gone)}:
+            fsync(self._lake.root / table)
+        self._lake.register(*(partition for partition, _ in self._waiting.values()))
+        self._waiting, self._gone = {}, set()
+
+    def drop(self) -> None:
+        """Forget everything that waits."""
+        for _, aside in self._waiting.values():
+            aside.unlink(missing_ok=True)
+        self._waiting, self._gone = {}, set()
 
 
 _INDEX_TABLES = """
@@ -202,24 +287,25 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 def replace_durably(path: Path, write: Callable[[Path], int]) -> int:
     """Have `write` make a file beside `path`, fsync it, and rename it onto `path`. Returns what `write` returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = aside_of(path)
     try:
         rows = write(aside)
-        descriptor = os.open(aside, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        fsync(aside)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    fsync_directory(path.parent)
+    fsync(path.parent)
     return rows
 
 
-def fsync_directory(path: Path) -> None:
-    """Make a rename inside `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def aside_of(path: Path) -> Path:
+    """Where a process writes what is to be renamed onto `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def fsync(path: Path) -> None:
+    """Make a file's bytes, or the renames inside a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

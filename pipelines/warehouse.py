@@ -124,13 +124,15 @@ def load_parquet(
 def create_view(
     connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[Path], otherwise: pl.DataFrame
 ) -> None:
-    """Make `table` readable as the union of Parquet files, or as the empty frame `otherwise` where there is none."""
+    """Let `table` from now on be the union of Parquet files, or the empty frame `otherwise` where there is none."""
     if not files:
+        connection.execute(f"DROP VIEW IF EXISTS {identifier(table)}")
         connection.register(table, otherwise.to_arrow())
         return
     paths = ", ".join(text_literal(glob.escape(str(path))) for path in files)
     connection.execute(
-        f"CREATE VIEW {identifier(table)} AS SELECT * FROM read_parquet([{paths}], hive_partitioning=false)"
+        f"CREATE OR REPLACE TEMP VIEW {identifier(table)} AS"
+        f" SELECT * FROM read_parquet([{paths}], hive_partitioning=false)"
     )
 
 

@@ -18,10 +18,10 @@ from pipelines.settings import Settings
 from pipelines.transforms.commitments import share_commitments
 from pipelines.transforms.matching import share_other_charges, share_token_charges
 from pipelines.transforms.model_resolution import nearest_ids, resolve_models
-from pipelines.transforms.price_book import load_price_book
+from pipelines.transforms.price_book import price_book_of
 from pipelines.transforms.price_segments import price_segments
 from pipelines.transforms.reference_tables import TABLES as REFERENCE_TABLES
-from pipelines.transforms.reference_tables import load_reference
+from pipelines.transforms.reference_tables import load_tables
 from pipelines.transforms.rollup import SELF_HOSTED
 
 LONGEST_RESTATEMENT = timedelta(days=120)
@@ -30,8 +30,9 @@ LONGEST_RESTATEMENT = timedelta(days=120)
 
 def reference_frames(settings: Settings) -> dict[str, pl.DataFrame]:
     """Every reference table as the lake keeps it: the CSV tables, the price book in force, weights of shared costs."""
-    frames = load_reference(settings)
-    frames["ref__price_book"] = load_price_book(settings)
+    read = load_tables(settings)
+    frames = {name: rows.drop("is_home") for name, rows in read.items()}
+    frames["ref__price_book"] = price_book_of(read["ref__model_prices"])
     frames["ref__shared_cost_weights"] = _shared_cost_weights(frames["ref__shared_costs"])
     return frames
 

@@ -1,7 +1,7 @@
 """Building what changed: every table between the core days and the marts, one partition at a time.
 
-What lives here: the graph of tables, which partitions are stale, running a SQL model over one month. What does not:
-what a table computes (sql/, derived_tables.py), Dagster (assets/).
+What lives here: the graph of tables, which partitions are stale. What does not: what a table computes (sql/,
+derived_tables.py), running a model and committing what was built (workbench.py), Dagster (assets/).
 A partition remembers the code and the input partitions that it was built from; it is built again only when one of them
 changed. So a night costs what changed, and re-pricing history never reads a log.
 """
@@ -9,7 +9,7 @@ changed. So a night costs what changed, and re-pricing history never reads a log
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -19,14 +19,14 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.build.derived_tables import PYTHON_TABLES, REFERENCE_NAMES, reference_frames
+from pipelines.build.workbench import ALL, Workbench, workbench
 from pipelines.contracts.dictionary import contract_of
-from pipelines.contracts.fields import empty, polars_schema
+from pipelines.contracts.fields import polars_schema
 from pipelines.lake import Lake, combined_digest
 from pipelines.settings import CODE_VERSION, Settings
-from pipelines.sqlmodel import SqlModel, load_models
+from pipelines.sqlmodel import SqlModel, shipped_models
 from pipelines.transforms.deployment_hours import deployed_months
 from pipelines.transforms.reference_tables import reference_digest
-from pipelines.warehouse import create_view, session
 
 Progress = Callable[[str, int, int], None]
 DAY_TABLES = frozenset(
@@ -41,7 +41,6 @@ DAY_TABLES = frozenset(
         "int__meter_rollup",
     }
 )
-ALL = "all"
 CLOSED_MONTHS = "core__closed_months"
 CLOSED_COSTS = "core__closed_costs"
 """What history/closing.py wrote: one partition per closed month, never built and never replaced."""
@@ -61,7 +60,7 @@ class BuildReport:
 @cache
 def sql_models() -> dict[str, SqlModel]:
     """SQL models that this module builds by name; those that Python feeds by itself are left out."""
-    return {name: model for name, model in load_models().items() if name not in PYTHON_TABLES}
+    return {name: model for name, model in shipped_models().items() if name not in PYTHON_TABLES}
 
 
 def inputs_of(table: str) -> tuple[str, ...]:
@@ -78,11 +77,12 @@ def cut_of(table: str) -> str:
     return sql_models()[table].partition if table in sql_models() else ALL
 
 
-def build_order() -> list[str]:
+@cache
+def build_order() -> tuple[str, ...]:
     """All derived tables, each after what it reads."""
     names = {*PYTHON_TABLES, *sql_models()}
     graph = {name: {table for table in inputs_of(name) if table in names} for name in sorted(names)}
-    return list(TopologicalSorter(graph).static_order())
+    return tuple(TopologicalSorter(graph).static_order())
 
 
 def refresh_reference(settings: Settings) -> BuildReport:
@@ -91,36 +91,66 @@ def refresh_reference(settings: Settings) -> BuildReport:
     report = BuildReport("ref")
     signature = combined_digest([CODE_VERSION, reference_digest(settings)])
     with lake.writing():
-        held = [lake.partitions(name).get(ALL) for name in REFERENCE_NAMES]
+        held = [partitions.get(ALL) for partitions in lake.tables(REFERENCE_NAMES).values()]
         if all(partition is not None and partition.signature == signature for partition in held):
             report.unchanged = len(held)
             return report
-        for name, frame in sorted(reference_frames(settings).items()):
-            _write(lake, name, ALL, frame, signature, report)
+        with workbench(settings, REFERENCE_NAMES) as bench:
+            for name, frame in sorted(reference_frames(settings).items()):
+                bench.write(name, ALL, frame, signature)
+                report.built.append(ALL)
+                report.rows += len(frame)
     return report
 
 
 def refresh_table(settings: Settings, table: str, progress: Progress | None = None) -> BuildReport:
-    """Build the stale partitions of one derived table and forget those whose inputs are gone."""
+    """As refresh_tables, for one table."""
+    return refresh_tables(settings, [table], progress)[table]
+
+
+def refresh_tables(
+    settings: Settings, tables: Iterable[str] | None = None, progress: Progress | None = None
+) -> dict[str, BuildReport]:
+    """Build the stale partitions of derived tables (default: all) and forget those whose inputs are gone.
+
+    All that was built counts at once when this ends. Reports stand in the order of building.
+    """
+    chosen = set(build_order() if tables is None else tables)
+    order = [table for table in build_order() if table in chosen]
+    read = {name for table in order for name in (table, *inputs_of(table))}
     lake = Lake(settings.lake)
+    with lake.writing(), workbench(settings, read) as bench:
+        known = months(lake, settings.today())
+        return {table: _refresh(bench, table, known, progress) for table in order}
+
+
+def _refresh(bench: Workbench, table: str, known: Sequence[str], progress: Progress | None) -> BuildReport:
     report = BuildReport(table)
-    with lake.writing():
-        digests = {name: _digests(lake, name) for name in inputs_of(table)}
-        keys = [ALL] if cut_of(table) == ALL else months(lake, settings.today())
-        held = lake.partitions(table)
-        code = code_digest(table)
-        for gone in sorted(set(held) - set(keys)):
-            lake.remove(table, gone)
-        for number, key in enumerate(keys):
-            signature = combined_digest([code, *_input_digests(digests, key), *_clock_digest(settings, table, key)])
-            if key in held and held[key].signature == signature:
-                report.unchanged += 1
-                continue
-            if progress:
-                progress(f"building {table} {key}", number, len(keys))
-            frame = build_frame(settings, lake, table, key)
-            _write(lake, table, key, frame, signature, report)
+    keys = [ALL] if cut_of(table) == ALL else known
+    held = bench.partitions(table)
+    for gone in sorted(set(held) - set(keys)):
+        bench.remove(table, gone)
+    for number, key in enumerate(keys):
+        inputs = [bench.digest(name, key) for name in sorted(inputs_of(table))]
+        signature = combined_digest([code_digest(table), *inputs, *_clock_digest(bench.settings, table, key)])
+        if key in held and held[key].signature == signature:
+            report.unchanged += 1
+            continue
+        if progress:
+            progress(f"building {table} {key}", number, len(keys))
+        frame = rows_of(bench, table, key)
+        bench.write(table, key, frame, signature)
+        report.built.append(key)
+        report.rows += len(frame)
     return report
+
+
+def rows_of(bench: Workbench, table: str, key: str) -> pl.DataFrame:
+    """The rows of one partition of a derived table, from its inputs as they stand on the bench; writes nothing."""
+    inputs = inputs_of(table)
+    if table in PYTHON_TABLES:
+        return PYTHON_TABLES[table].build(bench.settings, key, {name: bench.frame(name, key) for name in inputs})
+    return bench.query(sql_models()[table].sql, inputs, key)
 
 
 def months(lake: Lake, today: date) -> list[str]:
@@ -152,16 +182,6 @@ def _belongs(name: str, key: str) -> bool:
     return ALL in (key, name) or name[:7] == key
 
 
-def _digests(lake: Lake, table: str) -> dict[str, str]:
-    return {key: f"{table}/{key}:{partition.sha256}" for key, partition in lake.partitions(table).items()}
-
-
-def _input_digests(digests: Mapping[str, Mapping[str, str]], key: str) -> list[str]:
-    return [
-        digest for table in sorted(digests) for name, digest in sorted(digests[table].items()) if _belongs(name, key)
-    ]
-
-
 def _clock_digest(settings: Settings, table: str, key: str) -> list[str]:
     """ref__clock has no input but the clock itself."""
     if table != "ref__clock":
@@ -175,25 +195,3 @@ def code_digest(table: str) -> str:
     text = sql_models()[table].path.read_text() if table in sql_models() else table
     columns = str(polars_schema(contract_of(table)))
     return hashlib.sha256(f"{CODE_VERSION}\0{text}\0{columns}".encode()).hexdigest()
-
-
-def build_frame(settings: Settings, lake: Lake, table: str, key: str) -> pl.DataFrame:
-    """The rows of one partition of a derived table, from its inputs as they stand in `lake`; writes nothing."""
-    inputs = {name: partition_files(lake, name, key) for name in inputs_of(table)}
-    if table in PYTHON_TABLES:
-        frames = {
-            name: pl.concat([pl.read_parquet(path) for path in paths]) if paths else empty(contract_of(name))
-            for name, paths in inputs.items()
-        }
-        return PYTHON_TABLES[table].build(settings, key, frames)
-    with session(settings) as connection:
-        for name, paths in inputs.items():
-            create_view(connection, name, paths, empty(contract_of(name)))
-        rows: pl.DataFrame = connection.sql(sql_models()[table].sql).pl()
-        return rows
-
-
-def _write(lake: Lake, table: str, key: str, frame: pl.DataFrame, signature: str, report: BuildReport) -> None:
-    lake.write(table, key, frame, contract_of(table), signature)
-    report.built.append(key)
-    report.rows += len(frame)

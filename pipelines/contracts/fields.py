@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from functools import cache
 from typing import Annotated
 
 import pandera.polars as pa
@@ -84,6 +85,11 @@ class Attribution(pa.DataFrameModel):
 
 def polars_schema(contract: type[pa.DataFrameModel]) -> dict[str, pl.DataType]:
     """Column → Polars dtype of a contract, in its order; the one source of schemas for empty and written tables."""
+    return dict(_dtypes(contract))
+
+
+@cache
+def _dtypes(contract: type[pa.DataFrameModel]) -> dict[str, pl.DataType]:
     return {name: column.dtype.type for name, column in contract.to_schema().columns.items()}
 
 

@@ -46,7 +46,7 @@ def suspects(contract: type[pa.DataFrameModel], frame: pl.DataFrame, *, partial:
         expected = {name: dtype for name, dtype in expected.items() if name in frame.columns}
     if rules is None or dict(frame.schema) != expected:
         return None
-    asked = [rule for rule in rules if rule.column in expected]
+    asked = [rule for rule in rules if rule.column in expected] if len(frame) else []
     held = frame.select(rule.holds.alias(str(number)) for number, rule in enumerate(asked)).row(0) if asked else ()
     broken = [rule for rule, holds in zip(asked, held, strict=True) if holds is False]
     if not broken:

@@ -19,7 +19,8 @@ from decimal import Decimal
 
 import polars as pl
 
-from pipelines.build.graph import ALL, CLOSED_COSTS, CLOSED_MONTHS
+from pipelines.build.graph import CLOSED_COSTS, CLOSED_MONTHS
+from pipelines.build.workbench import ALL
 from pipelines.contracts.closing import MONTH_PATTERN, CoreClosedCosts, CoreClosedMonths
 from pipelines.contracts.fields import conform
 from pipelines.core.held_exports import HELD

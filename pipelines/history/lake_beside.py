@@ -17,7 +17,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import ALL, build_frame, build_order, cut_of, inputs_of
+from pipelines.build.graph import build_order, cut_of, inputs_of, rows_of
+from pipelines.build.workbench import ALL, workbench
 from pipelines.lake import Lake, Partition
 from pipelines.publish.durable import link_or_copy
 from pipelines.settings import Settings
@@ -98,10 +99,11 @@ def evaluate(beside: Settings, months: Iterable[str], goal: str = GOAL) -> pl.Da
     """
     lake = Lake(beside.lake)
     wanted = sorted(set(months))
-    for table in ancestors(goal):
-        if cut_of(table) == ALL:
-            continue
-        for month in wanted:
-            lake.write(table, month, build_frame(beside, lake, table, month), None)
+    built = [table for table in ancestors(goal) if cut_of(table) != ALL]
+    read = {name for table in built for name in (table, *inputs_of(table))}
+    with workbench(beside, read) as bench:
+        for table in built:
+            for month in wanted:
+                bench.write(table, month, rows_of(bench, table, month), "")
     frames = [frame for month in wanted if (frame := lake.read(goal, month)) is not None]
     return pl.concat(frames)

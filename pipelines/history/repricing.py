@@ -11,8 +11,9 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import ALL, Progress, build_order, months, refresh_reference, refresh_table
+from pipelines.build.graph import Progress, months, refresh_reference, refresh_tables
 from pipelines.build.rollup_days import roll_up_days
+from pipelines.build.workbench import ALL
 from pipelines.contracts.closing import IntFeatureCostDaily
 from pipelines.contracts.fields import empty
 from pipelines.contracts.priced import RefPriceBook
@@ -34,8 +35,7 @@ def reprice(settings: Settings, progress: Progress | None = None) -> pl.DataFram
     """
     refresh_reference(settings)
     roll_up_days(settings, progress=progress)
-    for table in build_order():
-        refresh_table(settings, table, progress)
+    refresh_tables(settings, progress=progress)
     return changed_months(settings)
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import ALL, CLOSED_MONTHS
+from pipelines.build.graph import CLOSED_MONTHS
+from pipelines.build.workbench import ALL
 from pipelines.contracts.closing import RESTATEMENT_CAUSES, MartRestatements
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import conform, empty

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from pipelines.build.graph import ALL
+from pipelines.build.workbench import ALL
 from pipelines.history.published_inputs import Generation
 from pipelines.lake import Lake
 from pipelines.settings import CODE_VERSION

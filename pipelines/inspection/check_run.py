@@ -15,14 +15,15 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipelines.build.graph import ALL, partition_files
+from pipelines.build.graph import partition_files
+from pipelines.build.workbench import ALL
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.errors import NotFoundError
 from pipelines.lake import Lake, file_sha256
 from pipelines.publish.readers import open_snapshot
 from pipelines.settings import Settings
-from pipelines.sqlmodel import SqlCheck, load_checks
+from pipelines.sqlmodel import SqlCheck, shipped_checks
 from pipelines.transforms.deduplication import id_hashes
 from pipelines.warehouse import create_view, session
 
@@ -61,7 +62,7 @@ def run_all_checks(settings: Settings, sample_rows: int = SAMPLE_ROWS) -> list[C
 
     Before the first publish the checks of CURRENT are left out. Raises PublishError when CURRENT is damaged.
     """
-    checks = load_checks()
+    checks = shipped_checks()
     lake = Lake(settings.lake)
     outcomes = [*lake_promises(lake), *checks_on_lake(settings, checks, sample_rows)]
     try:
@@ -76,7 +77,7 @@ def run_all_checks(settings: Settings, sample_rows: int = SAMPLE_ROWS) -> list[C
 
 def false_sentences_about_marts(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Sentences of severity `fail` about marts alone that are false here; what `publish` takes as its checks."""
-    mine = [check for check in load_checks().values() if _is_about_marts(check) and check.severity == "fail"]
+    mine = [check for check in shipped_checks().values() if _is_about_marts(check) and check.severity == "fail"]
     asked = [_ask(connection, check, ON_CURRENT, 0) for check in mine]
     return [f"not true: {outcome.title} ({outcome.failed_rows} rows)" for outcome in asked if not outcome.is_true]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import ALL, build_order, partition_files
+from pipelines.build.graph import build_order, partition_files
+from pipelines.build.workbench import ALL
 from pipelines.connectors import registry
 from pipelines.intake.landing import Ledger, unseen
 from pipelines.intake.staging import pending_files, pending_rebuilds

@@ -22,28 +22,33 @@ from pipelines.quantities import parse_decimal
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a row stands: file label and line (1 = the header)."""
+class Places:
+    """Where rows stand: file label and each row's line (1 = the header)."""
 
     file: str
-    line: int
+    lines: list[int]
 
-    def __str__(self) -> str:
-        return f"{self.file}, line {self.line}"
+    def __getitem__(self, row: int) -> str:
+        return f"{self.file}, line {self.lines[row]}"
+
+    def texts(self) -> pl.Series:
+        """All of them as text."""
+        lines = pl.Series(self.lines, dtype=pl.Int64)
+        return pl.select(pl.format("{}, line {}", pl.lit(self.file), lines)).to_series()
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """A CSV as text: column → cells (None for an empty cell or an absent column), and each row's place."""
+    """A CSV as text: column → cells (NULL for an empty cell or an absent column), and each row's place."""
 
-    columns: dict[str, list[str | None]]
-    places: list[Place]
+    columns: dict[str, pl.Series]
+    places: Places
 
 
 def read_text_table(path: Path, known: Iterable[str], *, label: str) -> TextTable:
     """The rows of a UTF-8 CSV with a header, as text. BOM and CRLF are fine, blank lines are skipped.
 
-    Absent columns and absent trailing cells are None. Raises ReferenceTableError for a file without header, an unknown
+    Absent columns and absent trailing cells are NULL. Raises ReferenceTableError for a file without header, an unknown
     or repeated column, a row with more cells than the header, an unclosed quote, or bytes that are no UTF-8.
     """
     names = list(known)
@@ -58,25 +63,27 @@ def read_text_table(path: Path, known: Iterable[str], *, label: str) -> TextTabl
         ) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[list[str]] = []
-    places: list[Place] = []
+    lines: list[int] = []
     try:
         header = [cell.strip() for cell in next(reader, [])]
         _check_header(header, names, label)
+        width = len(header)
         first_line = reader.line_num + 1
         for row in reader:
-            place = Place(label, first_line)
-            first_line = reader.line_num + 1
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) > len(header):
-                raise ReferenceTableError(
-                    f"{len(row)} cells under {len(header)} columns",
-                    where=str(place),
-                    expected=", ".join(header),
-                    next_move="put text that holds commas into double quotes",
-                )
+            line, first_line = first_line, reader.line_num + 1
+            if len(row) != width:
+                if not "".join(row).strip():
+                    continue
+                if len(row) > width:
+                    raise ReferenceTableError(
+                        f"{len(row)} cells under {width} columns",
+                        where=f"{label}, line {line}",
+                        expected=", ".join(header),
+                        next_move="put text that holds commas into double quotes",
+                    )
+                row.extend([""] * (width - len(row)))
             rows.append(row)
-            places.append(place)
+            lines.append(line)
     except csv.Error as error:
         raise ReferenceTableError(
             f"the CSV cannot be read: {error}",
@@ -84,14 +91,13 @@ def read_text_table(path: Path, known: Iterable[str], *, label: str) -> TextTabl
             expected="comma-separated cells, double quotes closed",
             next_move="correct the quotes",
         ) from None
-    position = {name: index for index, name in enumerate(header)}
-    columns: dict[str, list[str | None]] = {}
-    for name in names:
-        index = position.get(name)
-        columns[name] = [
-            (row[index].strip() or None) if index is not None and index < len(row) else None for row in rows
-        ]
-    return TextTable(columns, places)
+    cells = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
+    cells = cells.with_columns(pl.all().str.strip_chars()).with_columns(pl.when(pl.all() != "").then(pl.all()))
+    absent = [pl.lit(None, dtype=pl.String).alias(name) for name in names if name not in header]
+    told = cells.with_columns(*absent, pl.Series("", lines, dtype=pl.Int64)).filter(
+        ~pl.all_horizontal(pl.col(header).is_null())
+    )
+    return TextTable({name: told[name] for name in names}, Places(label, told[""].to_list()))
 
 
 def _check_header(header: Sequence[str], known: Sequence[str], label: str) -> None:
@@ -111,28 +117,35 @@ def _check_header(header: Sequence[str], known: Sequence[str], label: str) -> No
         )
 
 
-def typed_column(name: str, cells: Sequence[str | None], dtype: pl.DataType, places: Sequence[Place]) -> pl.Series:
-    """Text cells as a column of `dtype`; None stays NULL. Each distinct text is cast once.
+def typed_column(name: str, cells: pl.Series, dtype: pl.DataType, places: Places) -> pl.Series:
+    """Text cells as a column of `dtype`; NULL stays NULL. Each distinct text is cast once.
 
     Raises ReferenceTableError with the place of the first cell that is no such value, or has more decimals than fit.
     """
     if dtype == pl.String:
-        return pl.Series(name, list(cells), dtype=pl.String)
+        return cells.alias(name)
     cast, expected = _cast(dtype)
-    values: dict[str | None, object] = {None: None}
-    for row, cell in enumerate(cells):
-        if cell in values:
-            continue
+    texts = cells.drop_nulls().unique(maintain_order=True)
+    values = []
+    for text in texts:
         try:
-            values[cell] = cast(cell or "")
+            values.append(cast(text))
         except ValueError:
             raise ReferenceTableError(
-                f"{name} = {cell!r} is not usable",
-                where=f"{places[row]}, column {name}",
+                f"{name} = {text!r} is not usable",
+                where=f"{places[(cells == text).arg_max() or 0]}, column {name}",
                 expected=expected,
                 next_move="correct the cell",
             ) from None
-    return pl.Series(name, [values[cell] for cell in cells], dtype=dtype)
+    if not values:
+        return pl.Series(name, [None] * len(cells), dtype=dtype)
+    number = cells.replace_strict(texts, pl.int_range(len(texts), dtype=pl.UInt32, eager=True), default=None)
+    return pl.Series(name, values, dtype=dtype).gather(number)
+
+
+def with_default(cells: pl.Series, default: str | None) -> pl.Series:
+    """The cells with a text for those that are empty."""
+    return cells if default is None else cells.fill_null(default)
 
 
 def _cast(dtype: pl.DataType) -> tuple[Callable[[str], object], str]:

@@ -31,7 +31,11 @@ def load_price_book(settings: Settings, known_at: datetime | None = None) -> pl.
     believed then, recorded_at <= known_at < superseded_at. Contract prices are not part of it. Raises
     ReferenceTableError for an unusable cell and PriceBookError for overlaps, an unknown component or a unit error.
     """
-    rows = load_table(BY_ASSET["ref__model_prices"], settings)
+    return price_book_of(load_table(BY_ASSET["ref__model_prices"], settings), known_at)
+
+
+def price_book_of(rows: pl.DataFrame, known_at: datetime | None = None) -> pl.DataFrame:
+    """As load_price_book, from the rows of ref__model_prices and `is_home`."""
     if known_at is None:
         rows = rows.filter(pl.col("superseded_at").is_null())
     else:

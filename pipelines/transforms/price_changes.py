@@ -21,7 +21,7 @@ from pipelines.contracts.fields import breaches, conform, polars_schema
 from pipelines.contracts.reference import RefModelPrices
 from pipelines.errors import NotFoundError, PriceBookError, UsageError
 from pipelines.settings import Settings
-from pipelines.transforms.csv_tables import read_text_table, typed_column
+from pipelines.transforms.csv_tables import read_text_table, typed_column, with_default
 from pipelines.transforms.model_resolution import nearest_ids, resolve_models
 from pipelines.transforms.price_book import as_price_book, load_price_book
 from pipelines.transforms.price_feeds import genai_prices, model_prices
@@ -178,10 +178,7 @@ def read_price_file(path: Path) -> list[FeedPrice]:
     table = BY_ASSET["ref__model_prices"]
     columns = table.columns()
     text = read_text_table(path, columns, label=path.name)
-    filled = {
-        name: [table.defaults.get(name) if cell is None else cell for cell in cells]
-        for name, cells in text.columns.items()
-    }
+    filled = {name: with_default(cells, table.defaults.get(name)) for name, cells in text.columns.items()}
     frame = pl.DataFrame([typed_column(name, filled[name], dtype, text.places) for name, dtype in columns.items()])
     return [_feed_price(row) for row in frame.iter_rows(named=True)]
 

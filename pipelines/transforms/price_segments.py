@@ -17,8 +17,7 @@ import polars as pl
 
 from pipelines.contracts.reference import ANY
 from pipelines.errors import PriceBookError
-from pipelines.settings import SQL_ROOT
-from pipelines.sqlmodel import parse_model
+from pipelines.sqlmodel import shipped_models
 from pipelines.transforms.price_schedules import active_schedules
 from pipelines.warehouse import load_parquet
 
@@ -93,7 +92,7 @@ def price_segments(
         "int__price_schedule_hits": active_schedules(schedules, distinct.get_column("segment_start")),
         "int__price_contract_matches": _contract_matches(resolution, contracts),
     }
-    model = parse_model(SQL_ROOT / "intermediate" / "int__price_segments.sql")
+    model = shipped_models()["int__price_segments"]
     with tempfile.TemporaryDirectory(prefix="tokenmart-prices-") as folder, duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone='UTC'")
         for name, frame in inputs.items():

@@ -19,7 +19,14 @@ from pipelines.contracts import reference as contracts
 from pipelines.contracts.fields import breaches, polars_schema
 from pipelines.errors import ReferenceTableError
 from pipelines.settings import SHIPPED_REFERENCE, Settings
-from pipelines.transforms.csv_tables import Place, TextTable, glob_regex, read_text_table, typed_column
+from pipelines.transforms.csv_tables import (
+    Places,
+    TextTable,
+    glob_regex,
+    read_text_table,
+    typed_column,
+    with_default,
+)
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,12 @@ def load_reference(settings: Settings) -> dict[str, pl.DataFrame]:
     Each frame has exactly its contract's columns. Raises ReferenceTableError with file, line and column for a cell, a
     column or an interval that is not usable. Missing files give empty tables.
     """
-    return {table.asset: load_table(table, settings).drop("is_home") for table in TABLES}
+    return {name: rows.drop("is_home") for name, rows in load_tables(settings).items()}
+
+
+def load_tables(settings: Settings) -> dict[str, pl.DataFrame]:
+    """As load_reference, with the column `is_home` of load_table."""
+    return {table.asset: load_table(table, settings) for table in TABLES}
 
 
 def load_table(table: Table, settings: Settings) -> pl.DataFrame:
@@ -212,20 +224,18 @@ def _read(table: Table, root: Path, *, is_home: bool) -> pl.DataFrame:
 def _typed(table: Table, text: TextTable, *, is_home: bool) -> pl.DataFrame:
     series = []
     for name, dtype in table.columns().items():
-        default = table.defaults.get(name)
-        values = [default if cell is None else cell for cell in text.columns[name]] if default else text.columns[name]
-        series.append(typed_column(name, values, dtype, text.places))
+        cells = with_default(text.columns[name], table.defaults.get(name))
+        series.append(typed_column(name, cells, dtype, text.places))
     frame = pl.DataFrame(series)
     for pattern, regex in table.globs.items():
         derived = [None if glob is None else glob_regex(glob) for glob in frame.get_column(pattern)]
         frame = frame.with_columns(pl.Series(regex, derived, dtype=pl.String))
     frame = frame.select(polars_schema(table.contract).keys())
     _check_contract(table, frame, text.places)
-    where = pl.Series("_where", [str(place) for place in text.places], dtype=pl.String)
-    return frame.with_columns(pl.lit(is_home).alias("is_home"), where)
+    return frame.with_columns(pl.lit(is_home).alias("is_home"), text.places.texts().alias("_where"))
 
 
-def _check_contract(table: Table, frame: pl.DataFrame, places: list[Place]) -> None:
+def _check_contract(table: Table, frame: pl.DataFrame, places: Places) -> None:
     broken = breaches(table.contract, frame)
     if broken.is_empty():
         return

@@ -12,6 +12,7 @@ import duckdb
 
 from pipelines.build import graph as build
 from pipelines.build import rollup_days
+from pipelines.build.workbench import ALL
 from pipelines.core import merge as core
 from pipelines.history.publication import publish_marts
 from pipelines.intake import staging as intake
@@ -67,7 +68,7 @@ def mart_files(settings: Settings) -> dict[str, list[Path]]:
     """Every mart's partitions in the lake."""
     lake = Lake(settings.lake)
     marts = [table for table in build.build_order() if table.startswith("mart__")]
-    return {mart: build.partition_files(lake, mart, build.ALL) for mart in marts}
+    return {mart: build.partition_files(lake, mart, ALL) for mart in marts}
 
 
 @contextmanager
