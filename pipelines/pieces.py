@@ -197,7 +197,9 @@ def narrow(rows: pl.DataFrame | Piece) -> Piece:
 
 def _repeats(texts: pl.Series) -> bool:
     probe = texts.head(_WORD_PROBE_ROWS)
-    return len(probe) == _WORD_PROBE_ROWS and probe.n_unique() * _ROWS_PER_WORD <= _WORD_PROBE_ROWS
+    if len(probe) < _WORD_PROBE_ROWS or probe.n_unique() == _WORD_PROBE_ROWS:
+        return False
+    return bool(texts.approx_n_unique() * _ROWS_PER_WORD <= len(texts))
 
 
 def encoded(texts: pl.Series) -> tuple[pl.Series, pl.Series]:

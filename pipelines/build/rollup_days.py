@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -58,18 +59,23 @@ def roll_up_days(settings: Settings, force: Iterable[str] = (), progress: Progre
             else:
                 stale.append((day, content))
         same_cut: list[Partition] = []
-        for number, (day, content) in enumerate(stale):
-            if progress:
-                progress(f"rolling up {day}", number, len(stale))
+        cut: list[tuple[str, str]] = []
+        for day, content in stale:
             signature = f"{content}|{cutter.book_and_rules}"
             grain = cutter.grain_of(lake, day) if day not in forced and held.content(day) == content else None
             if grain is not None and day in held.cut and held.cut[day].signature == cutter.digest(grain):
                 report.unchanged += 1
                 same_cut += [replace(table[day], signature=signature) for table in (held.usage, held.meters)]
             else:
-                _roll_up_day(lake, cutter, day, signature)
-                report.days.append(day)
+                cut.append((day, signature))
         lake.register(*same_cut)
+        with ThreadPoolExecutor(settings.threads) as beside:
+            done = beside.map(lambda task: _roll_up_day(lake, cutter, *task), cut)
+            for number, ((day, _), partitions) in enumerate(zip(cut, done, strict=True)):
+                lake.register(*partitions)
+                report.days.append(day)
+                if progress:
+                    progress(f"rolled up {day}", number + 1, len(cut))
     return report
 
 
@@ -137,7 +143,7 @@ class _Cutter:
         return combined_digest([*edges, str(grain.thresholds), str(sorted(grain.tag_keys)), str(grain.keeps_sessions)])
 
 
-def _roll_up_day(lake: Lake, cutter: _Cutter, day: str, signature: str) -> None:
+def _roll_up_day(lake: Lake, cutter: _Cutter, day: str, signature: str) -> list[Partition]:
     path = lake.path("core__usage", day)
 
     def rows_of(columns: Sequence[str]) -> Iterable[Piece]:
@@ -148,11 +154,11 @@ def _roll_up_day(lake: Lake, cutter: _Cutter, day: str, signature: str) -> None:
         [pl.DataFrame(schema=dict.fromkeys(_NAMES, pl.String)), *(p.grouped(_NAMES, []) for p in rows_of(_NAMES))]
     )
     grain = cutter.grain(day, names.unique())
-    lake.register(
+    return [
         lake.store(USAGE, day, roll_up_usage(rows_of, grain), IntUsageRollup, signature),
         lake.store(METERS, day, roll_up_meters(meters, grain), IntMeterRollup, signature),
         Partition(CUT, day, 0, "", cutter.digest(grain)),
-    )
+    ]
 
 
 def _or_empty(frame: pl.DataFrame | None, contract: type) -> pl.DataFrame:

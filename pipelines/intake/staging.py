@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandera.polars as pa
 import polars as pl
@@ -32,7 +33,7 @@ from pipelines.piece_files import write_piece
 from pipelines.pieces import Piece
 from pipelines.prefetch import ahead
 from pipelines.settings import Settings
-from pipelines.transforms.canonical_rows import ContentIds, sift_dated, sift_usage
+from pipelines.transforms.canonical_rows import ContentIds, SiftedUsage, sift_dated, sift_usage
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
@@ -151,16 +152,15 @@ def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[
     parsed: dict[str, list[pl.DataFrame]] = {"core__fetched_buckets": [], **{table: [] for table in KEPT_PER_FILE}}
     not_usage = 0
     with opened(file, settings.lake / ".spool") as landed, ThreadPoolExecutor(1) as beside:
-        several = settings.threads > 1
+        at_once: Callable[[Iterator[Any]], Iterator[Any]] = ahead if settings.threads > 1 else iter
         counting = beside.submit(connector.count_records, landed)
-        if not several:
+        if settings.threads == 1:
             counting.result()
-        ids = ContentIds()
-        for number, batch in enumerate(ahead(connector.read(landed)) if several else connector.read(landed)):
+        # Three batches are under way at once: one is read, one is checked, one is written.
+        for number, (batch, sifted) in enumerate(at_once(_sifted(at_once(connector.read(landed)), landed, settings))):
             not_usage += batch.not_usage
             rejected.extend(batch.rejected)
-            if batch.usage is not None and len(batch.usage):
-                sifted = sift_usage(batch.usage, landed, settings.hash_key, ids)
+            if sifted is not None:
                 rejected.append(sifted.rejected)
                 _stage_days(sifted.piece, target, number, only_days)
             _sift_small(batch, landed, parsed, rejected)
@@ -179,6 +179,17 @@ def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[
         "not_usage": not_usage,
         "rejected_records": quarantine["record_number"].n_unique() if len(quarantine) else 0,
     }
+
+
+def _sifted(
+    batches: Iterator[Batch], landed: LandedFile, settings: Settings
+) -> Iterator[tuple[Batch, SiftedUsage | None]]:
+    ids = ContentIds()
+    for batch in batches:
+        if batch.usage is None or not len(batch.usage):
+            yield batch, None
+        else:
+            yield batch, sift_usage(batch.usage, landed, settings.hash_key, ids)
 
 
 def _stage_days(piece: Piece, target: Path, number: int, only_days: frozenset[str] | None) -> None:

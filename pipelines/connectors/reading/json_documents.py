@@ -147,15 +147,14 @@ def _line_records(path: Path, unwrap: Unwrap) -> Iterator[Any]:
 def count_lines(path: Path) -> int:
     """Lines that hold more than white space, counted in binary blocks."""
     count = 0
-    rest = b""
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
-            whole, newline, rest = (rest + block).rpartition(b"\n")
-            if newline and _all_filled(whole):
-                count += whole.count(b"\n") + 1
-            elif newline:
-                count += sum(1 for line in whole.split(b"\n") if line and not line.isspace())
-    return count + (1 if rest and not rest.isspace() else 0)
+            block += stream.readline()
+            if _all_filled(block):
+                count += block.count(b"\n") + (not block.endswith(b"\n"))
+            else:
+                count += sum(1 for line in block.split(b"\n") if line and not line.isspace())
+    return count
 
 
 _BLANK_LINE = re.compile(rb"\n[ \t\r\f\v]*\n")
@@ -163,5 +162,6 @@ _BLANK_LINE = re.compile(rb"\n[ \t\r\f\v]*\n")
 
 def _all_filled(lines: bytes) -> bool:
     """True when every line holds something; one fast search instead of looking at each."""
-    first, last = lines[: lines.find(b"\n") + 1] or lines, lines[lines.rfind(b"\n") + 1 :]
+    end = len(lines) - lines.endswith(b"\n")
+    first, last = lines[: lines.find(b"\n") + 1] or lines, lines[lines.rfind(b"\n", 0, end) + 1 :]
     return bool(first.strip()) and bool(last.strip()) and _BLANK_LINE.search(lines) is None
