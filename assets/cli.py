@@ -4,11 +4,12 @@ What lives here: global options, which rooms there are, how an error leaves the 
 Dagster, Polars and DuckDB are imported inside the commands that need them, so that `--help` answers at once.
 """
 
+import gc
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -61,18 +62,36 @@ for room in (cli_run, cli_start, cli_query, cli_inspect, cli_prices, cli_close, 
 
 
 def main() -> None:
-    """The console script. An error of ours is told in four lines on stderr, and its kind is the exit code."""
+    """The console script. An error of ours is told in four lines on stderr, and its kind is the exit code.
+
+    A command is one short process: cyclic garbage is left alone while modules load (pipeline_run.py turns the
+    collector on again for the work itself), and at its end nothing is taken apart that the kernel frees at once.
+    """
+    gc.disable()
     try:
         app()
     except TokenMartError as error:
         sys.stderr.write(f"tokenmart: {error}\n")
-        raise SystemExit(error.exit_code) from None
+        _leave(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("tokenmart: interrupted; start again, nothing is half done\n")
-        raise SystemExit(130) from None
+        _leave(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        _leave(0)
+    except SystemExit as left:
+        if isinstance(left.code, str):
+            raise
+        _leave(left.code or 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process with what it said written out."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = 0
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ What lives here: choosing job, days and steps; turning a failed run back into th
 command line's words (cli_run.py), what the assets do.
 """
 
+import gc
 from collections.abc import Sequence
 from datetime import date
 
@@ -48,6 +49,7 @@ def run_job(
         selection = [key for key in keys if key.to_user_string() not in without]
     log_level = "INFO" if verbose else "CRITICAL"
     listen(listener)
+    _collect_garbage_again()
     try:
         with open_instance(settings) as instance:
             result = job.execute_in_process(
@@ -62,6 +64,13 @@ def run_job(
     if not result.success:
         raise _error_of(result, listener)
     return result.run_id
+
+
+def _collect_garbage_again() -> None:
+    """Undo what the console script did, without ever looking again at what was loaded until now."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _error_of(result: dg.ExecuteInProcessResult, listener: Listener) -> TokenMartError:
