@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,8 @@ from tests.sql.cases import input_frame
 
 Test = TypeVar("Test", bound=Callable[..., None])
 PICO = 10**12
+_EXACTLY = Context(prec=60)
+"""Python's own context keeps 28 digits, a money column 38."""
 
 
 def many_cases(batches: int) -> Callable[[Test], Test]:
@@ -70,12 +72,12 @@ def run_models(
 
 def usd(pico: int | None) -> Decimal | None:
     """Whole pico-dollars as dollars."""
-    return None if pico is None else Decimal(pico).scaleb(-12)
+    return None if pico is None else _EXACTLY.scaleb(Decimal(pico), -12)
 
 
 def pico(amount: Decimal | None) -> int | None:
     """Dollars as whole pico-dollars; unknown stays unknown."""
-    return None if amount is None else int(amount.scaleb(12))
+    return None if amount is None else int(_EXACTLY.scaleb(amount, 12))
 
 
 def half_away(numerator: int, denominator: int) -> int:
