@@ -59,8 +59,8 @@ def told(settings: Settings) -> list[dict[str, Any]]:
     with published(settings) as marts:
         return (
             marts.sql(
-                "select month, closed_at, closed_costs_sha256, closed_effective_cost_usd, correction_effective_cost_usd,"
-                " recomputed_effective_cost_usd from mart__closed_months"
+                "select month, closed_at, closed_costs_sha256, closed_effective_cost_usd,"
+                " correction_effective_cost_usd, recomputed_effective_cost_usd from mart__closed_months"
             )
             .pl()
             .to_dicts()

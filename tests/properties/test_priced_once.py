@@ -1,8 +1,8 @@
 """Every token is in one class and is priced once, at the price of its moment; without a price it has no cost.
 
 What lives here: random calls in the words of three providers and a random price book, from the log to the marts,
-against an oracle that looks at each call alone. What does not: aliases, schedules, regions, layers (test_price_intervals
-.py, tests/unit/transforms), bills (test_reconciliation_causes.py).
+against an oracle that looks at each call alone. What does not: aliases, schedules, regions, layers
+(test_price_intervals.py, tests/unit/transforms), bills (test_reconciliation_causes.py).
 2 homes of 1,200 calls with up to 5 token classes each: 2,400 calls, about 7,000 priced quantities, and again after
 prices that begin later joined the book.
 """
@@ -50,7 +50,7 @@ GOALS = ("mart__feature_cost_daily", "mart__unpriced_usage")
 
 @dataclass(frozen=True)
 class Price:
-    """Ten-thousandths of a dollar per million tokens, in force from `start` until `end`, in one context band or both."""
+    """Ten-thousandths of a dollar per million tokens, in force from `start` until `end`, for prompts of one size."""
 
     provider: str
     model: str
