@@ -15,14 +15,8 @@ from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
 from assets.resources import Home
 from assets.table_metadata import built_metadata, table_spec
-from pipelines.build.graph import (
-    CLOSED_COSTS,
-    CLOSED_MONTHS,
-    build_order,
-    cut_of,
-    inputs_of,
-    refresh_tables,
-)
+from pipelines.build.graph import build_order, cut_of, inputs_of, refresh_tables
+from pipelines.core.closed_journal import CLOSED_COSTS, CLOSED_MONTHS
 
 _LAST_TOLD_BY = {"core__landed_files": "core__usage"}
 """The ledger gets its counts when days are merged: who reads it waits for that step too."""

@@ -76,6 +76,10 @@ class Settings:
         return self.home / "marts"
 
     @property
+    def closed(self) -> Path:
+        return self.home / "closed"
+
+    @property
     def dagster_home(self) -> Path:
         return Path(os.environ.get("DAGSTER_HOME") or self.home / "dagster")
 

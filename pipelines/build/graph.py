@@ -22,6 +22,7 @@ from pipelines.build.derived_tables import PYTHON_TABLES, REFERENCE_NAMES, refer
 from pipelines.build.workbench import ALL, Workbench, workbench
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import polars_schema
+from pipelines.core.closed_journal import CLOSED_MONTHS, restore_closes
 from pipelines.lake import Lake, combined_digest
 from pipelines.settings import CODE_VERSION, Settings
 from pipelines.sqlmodel import SqlModel, shipped_models
@@ -41,9 +42,6 @@ DAY_TABLES = frozenset(
         "int__meter_rollup",
     }
 )
-CLOSED_MONTHS = "core__closed_months"
-CLOSED_COSTS = "core__closed_costs"
-"""What history/closing.py wrote: one partition per closed month, never built and never replaced."""
 
 
 @dataclass
@@ -86,11 +84,15 @@ def build_order() -> tuple[str, ...]:
 
 
 def refresh_reference(settings: Settings) -> BuildReport:
-    """Replace the lake's reference tables when a CSV of data/reference or <home>/reference changed; else no work."""
+    """Replace the lake's reference tables when a CSV of data/reference or <home>/reference changed; else no work.
+
+    Closed months are restored from their journal, which is input like the user's tables.
+    """
     lake = Lake(settings.lake)
     report = BuildReport("ref")
     signature = combined_digest([CODE_VERSION, reference_digest(settings)])
     with lake.writing():
+        restore_closes(settings)
         held = [partitions.get(ALL) for partitions in lake.tables(REFERENCE_NAMES).values()]
         if all(partition is not None and partition.signature == signature for partition in held):
             report.unchanged = len(held)

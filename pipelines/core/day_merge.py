@@ -17,6 +17,7 @@ import polars as pl
 from pipelines.connectors.base import MergeRule
 from pipelines.contracts.fields import conform, empty, polars_schema
 from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
+from pipelines.core.rows_in_transit import in_transit
 from pipelines.lake import Lake
 from pipelines.piece_files import open_partition
 from pipelines.pieces import Piece, narrow
@@ -48,6 +49,15 @@ class KnownRows:
 
         pieces = [narrow(left(piece.frame(list(polars_schema(CoreUsage))))) for piece in self.pieces]
         return KnownRows(pieces, left(self.loose), left(self.meters))
+
+    def told_by(self, rows: pl.DataFrame) -> KnownRows:
+        """The same with `rows` (ROWS_SCHEMA) as they are told here, wherever else they stand."""
+
+        def others(frame: pl.DataFrame) -> pl.DataFrame:
+            return frame.join(rows, on=PROVENANCE, how="anti", maintain_order="left")
+
+        pieces = [narrow(others(piece.frame(list(polars_schema(CoreUsage))))) for piece in self.pieces]
+        return KnownRows(pieces, pl.concat([others(self.loose), rows]), others(self.meters))
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,8 @@ def held_rows(lake: Lake, day: str, stays: pl.Expr) -> KnownRows:
         known.loose = lost.filter(stays).select(list(ROWS_SCHEMA))
     if meters is not None and len(meters):
         known.meters = meters.filter(stays)
-    return known
+    torn = in_transit(lake, day)
+    return known if torn is None else known.told_by(torn.filter(stays))
 
 
 def _staying(piece: Piece, stays: pl.Expr) -> Piece:

@@ -28,10 +28,12 @@ from pipelines.core.day_merge import (
     held_rows,
 )
 from pipelines.core.request_homes import RequestHomes
+from pipelines.core.rows_in_transit import forget_transit, keep_in_transit
 from pipelines.intake.landing import Ledger, stands_as_found
 from pipelines.intake.staging import (
     Progress,
     clear_pending,
+    mark_for_merge,
     mark_for_rebuild,
     pending_files,
     pending_merges,
@@ -90,11 +92,14 @@ def merge_usage_days(
             day = heapq.heappop(queue)
             if progress:
                 progress(f"merging {day}", len(report.days), len(report.days) + len(queue) + 1)
-            writer.write(merger.decide(day))
-            report.days.append(day)
+            decided = merger.decide(day)
             following = _days_after(day, 1)
             if following not in queue and merger.shares_calls_with(following):
+                # Once this day is written, nothing else tells that the following one waits for it.
+                mark_for_merge(lake, [following])
                 heapq.heappush(queue, following)
+            writer.write(decided)
+            report.days.append(day)
     merger.save_homes()
     return report
 
@@ -288,13 +293,17 @@ class _Writer:
 def _store_day(lake: Lake, decided: DecidedDay) -> list[Partition]:
     """The partitions of one day. Rows of core__usage kept their contract when they were staged."""
     day = decided.day
-    return [
+    if lake.path(_USAGE, day).exists():
+        keep_in_transit(lake, day, lake.read(LOST, day), decided.lost)
+    written = [
         lake.store(_USAGE, day, lambda path: write_partition(decided.pieces, CoreUsage, path)),
         lake.store("core__meters", day, decided.meters, CoreMeters),
         lake.store("core__duplicates", day, duplicates_of(decided.lost), CoreDuplicates),
         lake.store(LOST, day, decided.lost),
         lake.store(IDS, day, decided.ids.to_frame(), None, signature=pl.__version__),
     ]
+    forget_transit(lake, day)
+    return written
 
 
 def finish(lake: Lake) -> None:

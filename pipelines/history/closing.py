@@ -3,8 +3,8 @@
 What lives here: the reasons that keep a month open, the frozen rows, the list of closed months. What does not: what is
 published of a closed month and its corrections (sql/marts/mart__feature_cost_daily.sql), publishing (publication.py).
 
-A closed month's rows are written once, to lake/core__closed_costs/<month>.parquet, and its line to
-lake/core__closed_months/<month>.parquet: together the append-only journal of closes, part of the lake's state. What
+A closed month's rows are written once, to the append-only journal of closes in <home>/closed/
+(core/closed_journal.py), from which every run restores the lake's core__closed_costs and core__closed_months. What
 changes later in a closed month is computed as always (int__feature_cost_daily, the reconciliation), and what it differs
 by from the frozen rows stands as Correction rows in the first open month after it.
 """
@@ -19,13 +19,13 @@ from decimal import Decimal
 
 import polars as pl
 
-from pipelines.build.graph import CLOSED_COSTS, CLOSED_MONTHS
 from pipelines.build.workbench import ALL
-from pipelines.contracts.closing import MONTH_PATTERN, CoreClosedCosts, CoreClosedMonths
+from pipelines.contracts.closing import MONTH_PATTERN, CoreClosedCosts
 from pipelines.contracts.fields import conform
+from pipelines.core.closed_journal import CLOSED_MONTHS, restore_closes, write_close
 from pipelines.core.held_exports import HELD
 from pipelines.errors import CloseRefusedError, NotFoundError, UsageError
-from pipelines.lake import Lake
+from pipelines.lake import Lake, enforce
 from pipelines.settings import CODE_VERSION, Settings
 
 COST_MART = "mart__feature_cost_daily"
@@ -57,6 +57,7 @@ def close_month(settings: Settings, month: str) -> ClosedMonth:
     """
     lake = Lake(settings.lake)
     with lake.writing():
+        restore_closes(settings)
         reasons = _reasons(settings, lake, month)
         if reasons:
             raise CloseRefusedError(
@@ -70,16 +71,11 @@ def close_month(settings: Settings, month: str) -> ClosedMonth:
             raise _nothing_known(month)
         settled = pl.when(pl.col("cost_status") == "provisional").then(pl.lit("final")).otherwise("cost_status")
         frozen = conform(rows.with_columns(settled.alias("cost_status")), CoreClosedCosts)
-        partition = lake.write(CLOSED_COSTS, month, frozen, CoreClosedCosts)
-        line = {
-            "month": [month],
-            "closed_at": [settings.now()],
-            "closed_costs_sha256": [partition.sha256],
-            "code_version": [CODE_VERSION],
-        }
-        lake.write(CLOSED_MONTHS, month, conform(pl.DataFrame(line), CoreClosedMonths), CoreClosedMonths)
+        enforce(CoreClosedCosts, frozen, f"closed/{month}.parquet")
+        sha256 = write_close(settings, month, frozen, settings.now(), CODE_VERSION)
+        restore_closes(settings)
     effective = frozen["effective_cost_usd"].sum()
-    return ClosedMonth(month, partition.sha256, len(frozen), int(frozen["total_tokens"].sum()), Decimal(effective or 0))
+    return ClosedMonth(month, sha256, len(frozen), int(frozen["total_tokens"].sum()), Decimal(effective or 0))
 
 
 def reasons_against(settings: Settings, month: str) -> tuple[str, ...]:

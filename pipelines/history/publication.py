@@ -12,14 +12,14 @@ import polars as pl
 
 from pipelines.contracts.closing import MartRestatements
 from pipelines.contracts.fields import empty
-from pipelines.errors import NotFoundError
+from pipelines.errors import NotFoundError, PublishError
 from pipelines.history.closing import closed_months
 from pipelines.history.published_inputs import forget_old_generations, keep_inputs
 from pipelines.history.restatement import JOURNAL, since_last_publish
 from pipelines.lake import Lake
 from pipelines.publish.facts import facts_of_build, mart_files
 from pipelines.publish.manifest import content_digest
-from pipelines.publish.readers import list_snapshots
+from pipelines.publish.readers import current, list_snapshots
 from pipelines.publish.snapshot import Published, publish
 from pipelines.publish.staging import Checks, survey
 from pipelines.settings import CODE_VERSION, Settings
@@ -47,12 +47,30 @@ def publish_marts(
         journal = pl.concat([_journal_so_far(settings), since_last_publish(settings)])
         lake.write(JOURNAL, "all", journal, MartRestatements)
         keep_inputs(settings, content_digest(survey(tables)), CODE_VERSION)
-        recorded = {**(facts_of_build(settings) if facts is None else facts), "closed_periods": closed_months(lake)}
+        closed = closed_months(lake)
+        _refuse_to_lose_a_close(settings, closed)
+        recorded = {**(facts_of_build(settings) if facts is None else facts), "closed_periods": closed}
         published = publish(
             settings, {**tables, JOURNAL: [lake.path(JOURNAL, "all")]}, recorded, checks, journals=[JOURNAL]
         )
         forget_old_generations(settings)
     return published
+
+
+def _refuse_to_lose_a_close(settings: Settings, closed: list[str]) -> None:
+    """What the live snapshot shows as closed stays closed, whatever became of the files."""
+    try:
+        lost = sorted(current(settings).manifest.closed_periods() - set(closed))
+    except NotFoundError:
+        return
+    if lost:
+        raise PublishError(
+            f"the live snapshot shows {', '.join(lost)} as closed, and the journal of closes does not know it",
+            where="closed/",
+            expected=f"closed/{lost[0]}.parquet and closed/{lost[0]}.json",
+            next_move="put the folder closed/ back from a backup, or make a snapshot from before the close current:"
+            " `tokenmart snapshots rollback`",
+        )
 
 
 def _journal_so_far(settings: Settings) -> pl.DataFrame:

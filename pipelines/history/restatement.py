@@ -19,11 +19,11 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import CLOSED_MONTHS
 from pipelines.build.workbench import ALL
 from pipelines.contracts.closing import RESTATEMENT_CAUSES, MartRestatements
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import conform, empty
+from pipelines.core.closed_journal import CLOSED_MONTHS
 from pipelines.history.lake_beside import GOAL, base_tables, evaluate, lake_beside, place
 from pipelines.history.published_inputs import Generation, code_of_costs, last_generation
 from pipelines.history.restatement_evidence import evidence_of

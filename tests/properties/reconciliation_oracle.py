@@ -7,6 +7,7 @@ Polars. What does not: the cases (test_reconciliation_causes.py). Amounts are wh
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 ANY = "*"
@@ -85,28 +86,21 @@ class Answer:
 def reconcile(day: Day) -> Answer:
     answer = Answer()
     token_lines = [line for line in day.lines if line.kind == "token"]
-    knows_accounts = not token_lines or _knows_accounts(day, token_lines)
-    knows_models = not token_lines or not any(row.model == ANY for row in day.provided)
+    has_accounts = knows_accounts(day)
 
     def place(account: str) -> str:
-        return account if knows_accounts else ANY
+        return account if has_accounts else ANY
 
     keys: dict[Key, Keyed] = defaultdict(Keyed)
     for line in token_lines:
-        detailed = knows_models and line.model is not None
-        key = (
-            place(line.account),
-            line.model or ANY if detailed else ANY,
-            line.tier or ANY if detailed else ANY,
-            line.component or ANY if detailed else ANY,
-        )
+        key = key_of_line(day, line)
         keys[key].billed += line.billed
         keys[key].at_invoice_rate += line.at_invoice_rate
         keys[key].effective += line.effective
-    witnessed = {place(row.account) for row in day.provided if not _left_out(day, row.tier)}
+    witnessed = {place(row.account) for row in day.provided if not is_left_out(day, row.tier)}
     for row in day.provided:
-        key_of = _finest(keys, place(row.account), row.model, row.tier, row.component)
-        if _left_out(day, row.tier) or key_of is None:
+        key_of = finest(keys, place(row.account), row.model, row.tier, row.component)
+        if is_left_out(day, row.tier) or key_of is None:
             continue
         keys[key_of].has_provided = True
         keys[key_of].has_unpriced_provided |= row.cost is None
@@ -115,7 +109,7 @@ def reconcile(day: Day) -> Answer:
         account = place(row.account)
         answer.metered[account] += row.cost or 0
         cause = _cause_of_logged(day, row, account)
-        key_of = _finest(keys, account, row.model, row.tier, row.component) if cause is None else None
+        key_of = finest(keys, account, row.model, row.tier, row.component) if cause is None else None
         if cause is None and key_of is None:
             cause = "not_billed" if _is_covered(day, account) else "timing"
         if cause is not None:
@@ -138,14 +132,29 @@ def reconcile(day: Day) -> Answer:
     return answer
 
 
-def _knows_accounts(day: Day, token_lines: list[Line]) -> bool:
+def key_of_line(day: Day, line: Line) -> Key:
+    """The finest key of a token line: details that the line has, and that provider usage does not lack."""
+    detailed = line.model is not None and not any(row.model == ANY for row in day.provided)
+    return (
+        line.account if knows_accounts(day) else ANY,
+        line.model or ANY if detailed else ANY,
+        line.tier or ANY if detailed else ANY,
+        line.component or ANY if detailed else ANY,
+    )
+
+
+def knows_accounts(day: Day) -> bool:
+    """Whether all sides tell accounts apart; a day without token lines has nothing to compare."""
+    token_lines = [line for line in day.lines if line.kind == "token"]
+    if not token_lines:
+        return True
     if any(line.account == ANY for line in token_lines) or any(row.account == ANY for row in day.provided):
         return False
     log_is_vague = any(row.account == "default" for row in day.logged)
     return not log_is_vague or any(line.account == "default" for line in token_lines)
 
 
-def _left_out(day: Day, tier: str) -> bool:
+def is_left_out(day: Day, tier: str) -> bool:
     return day.provider == "anthropic" and tier == "priority"
 
 
@@ -158,10 +167,10 @@ def _cause_of_logged(day: Day, row: Logged, account: str) -> str | None:
         return "not_billed"
     if row.is_meter:
         return "non_token_charges" if _is_covered(day, account) else "timing"
-    return "excluded_from_cost_api" if _left_out(day, row.tier) else None
+    return "excluded_from_cost_api" if is_left_out(day, row.tier) else None
 
 
-def _finest(keys: dict[Key, Keyed], account: str, model: str, tier: str, component: str) -> Key | None:
+def finest(keys: Container[Key], account: str, model: str, tier: str, component: str) -> Key | None:
     for key in (
         (account, model, tier, component),
         (account, model, ANY, component),

@@ -1,0 +1,94 @@
+"""Money and tokens are exact to the last digit, or the computation is refused: nothing wraps, nothing is rounded off.
+
+What lives here: sums at the edge of what the columns hold, through the roll-up, SQL models and the sharing of pools.
+What does not: that no stored column is a float (tests/conventions/test_contracts.py), reading amounts
+(test_money_decimals.py).
+600 days rolled up, 24 monthly sums and 1,500 pools, about a third of each beyond the edge.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import duckdb
+import polars as pl
+import pytest
+
+from pipelines.errors import ContractError
+from pipelines.transforms.allocation import share_out
+from pipelines.transforms.price_schedules import EDGE_SCHEMA
+from pipelines.transforms.rollup import READ, Grain, roll_up_usage
+from tests.properties.models import many_cases, pico, run_models, usd
+from tests.unit.transforms.usage_days import usage_frame, usage_row
+
+LARGEST_BIGINT, LARGEST_DECIMAL, LARGEST_WIDE = 2**63 - 1, 10**38 - 1, 2**127 - 1
+GRAIN = Grain(pl.DataFrame(schema=EDGE_SCHEMA))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exact")
+
+
+@many_cases(6)
+def test_tokens_of_a_day_are_summed_exactly_or_refused(draw: Random) -> None:
+    refused = 0
+    for _ in range(100):
+        size = draw.choice((10**3, 10**15, 2**61, LARGEST_BIGINT))
+        counts = [draw.randint(0, size) for _ in range(draw.randint(1, 6))]
+        rows = [
+            usage_row(f"r{number}", input_uncached_tokens=count, output_tokens=draw.randint(0, 9))
+            for number, count in enumerate(counts)
+        ]
+        try:
+            found = roll_up_usage(usage_frame(rows).select(READ), GRAIN)
+        except ContractError:
+            refused += 1
+            assert max(counts) * len(counts) > LARGEST_BIGINT
+        else:
+            assert found["input_uncached_tokens"].to_list() == [sum(counts)]
+    assert 0 < refused < 100
+
+
+@many_cases(3)
+def test_months_are_summed_exactly_or_refused(draw: Random, folder: Path) -> None:
+    refused = 0
+    for number in range(8):
+        tokens_size, cost_size = draw.choice(((10**9, 10**20), (2**62, 10**20), (10**9, LARGEST_DECIMAL)))
+        days = [(draw.randint(0, tokens_size), draw.randint(-cost_size, cost_size)) for _ in range(draw.randint(1, 4))]
+        tokens, cost = sum(day[0] for day in days), sum(day[1] for day in days)
+        rows = [
+            {"account": f"a{place}", "total_tokens": told, "billed_cost_usd": usd(amount)}
+            for place, (told, amount) in enumerate(days)
+        ]
+        try:
+            (row,) = run_models(["int__feature_cost_month"], {"mart__feature_cost_daily": rows}, folder)[
+                "int__feature_cost_month"
+            ].to_dicts()
+        except duckdb.Error:
+            refused += 1
+            assert tokens > LARGEST_BIGINT or max(abs(amount) for _, amount in days) * len(days) > LARGEST_DECIMAL
+        else:
+            assert (row["total_tokens"], pico(row["billed_cost_usd"])) == (tokens, cost), number
+    assert refused
+
+
+@many_cases(3)
+def test_pools_are_shared_exactly_or_refused(draw: Random) -> None:
+    refused = 0
+    for _ in range(500):
+        amount = draw.randint(0, draw.choice((10**12, 10**25)))
+        weights = [draw.randint(1, draw.choice((10**12, 10**20))) for _ in range(2)]
+        rows = [("k", amount, weight, f"f{place}") for place, weight in enumerate(weights)]
+        schema = {"pool": pl.String, "amount": pl.Int128, "weight": pl.Int128, "feature": pl.String}
+        claims = pl.DataFrame(rows, schema=schema, orient="row")
+        try:
+            shared = share_out(claims, pool="pool", amount="amount", weight="weight", tie=["feature"], share="share")
+        except ContractError:
+            refused += 1
+            assert amount * max(weights) > LARGEST_WIDE
+        else:
+            assert sum(shared["share"].to_list()) == amount
+            assert abs(shared["share"][0] * sum(weights) - amount * weights[0]) < sum(weights)
+    assert 0 < refused < 500
