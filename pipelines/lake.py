@@ -12,9 +12,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,11 @@ from pipelines.errors import BusyError, ContractError
 
 ROW_GROUP_ROWS = 512 * 1024
 LOCK_PATIENCE_SECONDS = 600.0
+MOST_WAITING = 256
+"""So many partitions are committed together at most: what a kill can cost is bounded, and so is the room on disk."""
+_SYNCS_AT_ONCE = 8
+_ASIDE = ".aside"
+"""Where files wait for their commit. Who holds the lock finds there what a killed writer left, and clears it."""
 
 
 @dataclass(frozen=True)
@@ -57,31 +64,13 @@ class Lake:
 
         Raises ContractError, naming table, key, column and rule, and leaves the old partition untouched.
         """
-        partition = self.store(table, key, frame, contract, signature)
+        if contract is not None:
+            enforce(contract, frame, f"{table}/{key}")
+        path = self.path(table, key)
+        write_parquet(frame, path)
+        partition = Partition(table, key, len(frame), file_sha256(path), signature)
         self.register(partition)
         return partition
-
-    def store(
-        self,
-        table: str,
-        key: str,
-        rows: pl.DataFrame | Callable[[Path], int],
-        contract: type[pa.DataFrameModel] | None = None,
-        signature: str = "",
-    ) -> Partition:
-        """As `write`, but the index is told later (`register`), so that several partitions become known at once.
-
-        rows: a frame, or what writes a Parquet file at a path and returns its rows (then checked by the caller).
-        """
-        path = self.path(table, key)
-        if isinstance(rows, pl.DataFrame):
-            if contract is not None:
-                enforce(contract, rows, f"{table}/{key}")
-            write_parquet(rows, path)
-            count = len(rows)
-        else:
-            count = replace_durably(path, rows)
-        return Partition(table, key, count, file_sha256(path), signature)
 
     def register(self, *partitions: Partition) -> None:
         """Record partitions whose files stand already, all in one step."""
@@ -146,6 +135,8 @@ class Lake:
         self.root.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.root / "index.sqlite", timeout=30)
         try:
+            # A journal that is kept costs half of one that is made and removed each time; both are synced.
+            connection.execute("PRAGMA journal_mode=PERSIST")
             connection.executescript(_INDEX_TABLES)
             with connection:
                 yield connection
@@ -174,6 +165,7 @@ class Lake:
                             next_move="wait for it to end and start again",
                         ) from None
                     time.sleep(0.2)
+            shutil.rmtree(self.root / _ASIDE, ignore_errors=True)
             yield
 
 
@@ -199,16 +191,26 @@ class Replacement:
         return waiting[1] if waiting else self._lake.path(table, key)
 
     def write(
-        self, table: str, key: str, frame: pl.DataFrame, contract: type[pa.DataFrameModel], signature: str
+        self,
+        table: str,
+        key: str,
+        rows: pl.DataFrame | Callable[[Path], int],
+        contract: type[pa.DataFrameModel] | None = None,
+        signature: str = "",
     ) -> Partition:
-        """Check every row and write the file that is to stand for this partition. Raises as Lake.write does."""
-        enforce(contract, frame, f"{table}/{key}")
-        path = self._lake.path(table, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = aside_of(path)
-        self._waiting[table, key] = (Partition(table, key, len(frame), "", signature), aside)
-        frame.write_parquet(aside, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
-        partition = Partition(table, key, len(frame), file_sha256(aside), signature)
+        """Check every row and write the file that is to stand for this partition.
+
+        rows: a frame, or what writes a Parquet file at a path and returns its rows (then checked by the caller).
+        Several threads may write at once, while none commits. Raises as Lake.write does.
+        """
+        if contract is not None and isinstance(rows, pl.DataFrame):
+            enforce(contract, rows, f"{table}/{key}")
+        self._lake.path(table, key).parent.mkdir(parents=True, exist_ok=True)
+        aside = self._lake.root / _ASIDE / f"{table}.{key}.parquet"
+        aside.parent.mkdir(exist_ok=True)
+        self._waiting[table, key] = (Partition(table, key, 0, "", signature), aside)
+        count = _write_frame(rows, aside) if isinstance(rows, pl.DataFrame) else rows(aside)
+        partition = Partition(table, key, count, file_sha256(aside), signature)
         self._waiting[table, key] = (partition, aside)
         return partition
 
@@ -220,8 +222,7 @@ class Replacement:
         """Make everything count that waits."""
         if not self._waiting and not self._gone:
             return
-        for _, aside in self._waiting.values():
-            fsync(aside)
+        fsync_all(aside for _, aside in self._waiting.values())
         with self._lake.index() as index:
             index.executemany(
                 "UPDATE partitions SET signature = '' WHERE table_name = ? AND key = ?", list(self._waiting)
@@ -231,8 +232,7 @@ class Replacement:
             os.replace(aside, self._lake.path(table, key))
         for table, key in self._gone:
             self._lake.path(table, key).unlink(missing_ok=True)
-        for table in {table for table, _ in (*self._waiting, *self._gone)}:
-            fsync(self._lake.root / table)
+        fsync_all(self._lake.root / table for table in {table for table, _ in (*self._waiting, *self._gone)})
         self._lake.register(*(partition for partition, _ in self._waiting.values()))
         self._waiting, self._gone = {}, set()
 
@@ -277,11 +277,12 @@ def enforce(contract: type[pa.DataFrameModel], frame: pl.DataFrame, where: str) 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write `frame` beside `path`, fsync it, and rename it onto `path`: readers see the old file or the new one."""
 
-    def write(aside: Path) -> int:
-        frame.write_parquet(aside, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
-        return len(frame)
+    replace_durably(path, lambda aside: _write_frame(frame, aside))
 
-    replace_durably(path, write)
+
+def _write_frame(frame: pl.DataFrame, path: Path) -> int:
+    frame.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+    return len(frame)
 
 
 def replace_durably(path: Path, write: Callable[[Path], int]) -> int:
@@ -310,6 +311,12 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fsync_all(paths: Iterable[Path]) -> None:
+    """The same for many: what is asked for at once, a journalling file system makes durable in one go."""
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+        list(pool.map(fsync, paths))
 
 
 def file_sha256(path: Path) -> str:

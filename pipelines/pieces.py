@@ -199,7 +199,8 @@ def _repeats(texts: pl.Series) -> bool:
     probe = texts.head(_WORD_PROBE_ROWS)
     if len(probe) < _WORD_PROBE_ROWS or probe.n_unique() == _WORD_PROBE_ROWS:
         return False
-    return bool(texts.approx_n_unique() * _ROWS_PER_WORD <= len(texts))
+    distinct = texts.to_frame().select(pl.first().approx_n_unique()).item()
+    return bool(distinct * _ROWS_PER_WORD <= len(texts))
 
 
 def encoded(texts: pl.Series) -> tuple[pl.Series, pl.Series]:

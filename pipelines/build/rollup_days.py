@@ -20,7 +20,7 @@ from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.contracts.rollup import IntMeterRollup, IntUsageRollup
 from pipelines.contracts.usage import CoreMeters
-from pipelines.lake import Lake, Partition, combined_digest
+from pipelines.lake import MOST_WAITING, Lake, Partition, Replacement, combined_digest
 from pipelines.piece_files import open_partition
 from pipelines.pieces import Piece
 from pipelines.settings import CODE_VERSION, Settings
@@ -69,13 +69,18 @@ def roll_up_days(settings: Settings, force: Iterable[str] = (), progress: Progre
             else:
                 cut.append((day, signature))
         lake.register(*same_cut)
-        with ThreadPoolExecutor(settings.threads) as beside:
-            done = beside.map(lambda task: _roll_up_day(lake, cutter, *task), cut)
-            for number, ((day, _), partitions) in enumerate(zip(cut, done, strict=True)):
-                lake.register(*partitions)
-                report.days.append(day)
-                if progress:
-                    progress(f"rolled up {day}", number + 1, len(cut))
+        for first in range(0, len(cut), MOST_WAITING):
+            batch = cut[first : first + MOST_WAITING]
+            with lake.replacing() as replacement, ThreadPoolExecutor(settings.threads) as beside:
+                cuts = []
+                for (day, _), of_day in zip(
+                    batch, beside.map(lambda task: _roll_up_day(lake, replacement, cutter, *task), batch), strict=True
+                ):
+                    cuts.append(of_day)
+                    report.days.append(day)
+                    if progress:
+                        progress(f"rolled up {day}", len(report.days), len(cut))
+            lake.register(*cuts)
     return report
 
 
@@ -143,7 +148,8 @@ class _Cutter:
         return combined_digest([*edges, str(grain.thresholds), str(sorted(grain.tag_keys)), str(grain.keeps_sessions)])
 
 
-def _roll_up_day(lake: Lake, cutter: _Cutter, day: str, signature: str) -> list[Partition]:
+def _roll_up_day(lake: Lake, replacement: Replacement, cutter: _Cutter, day: str, signature: str) -> Partition:
+    """Write both roll-ups of a day; gives the cut that they have."""
     path = lake.path("core__usage", day)
 
     def rows_of(columns: Sequence[str]) -> Iterable[Piece]:
@@ -154,11 +160,9 @@ def _roll_up_day(lake: Lake, cutter: _Cutter, day: str, signature: str) -> list[
         [pl.DataFrame(schema=dict.fromkeys(_NAMES, pl.String)), *(p.grouped(_NAMES, []) for p in rows_of(_NAMES))]
     )
     grain = cutter.grain(day, names.unique())
-    return [
-        lake.store(USAGE, day, roll_up_usage(rows_of, grain), IntUsageRollup, signature),
-        lake.store(METERS, day, roll_up_meters(meters, grain), IntMeterRollup, signature),
-        Partition(CUT, day, 0, "", cutter.digest(grain)),
-    ]
+    replacement.write(USAGE, day, roll_up_usage(rows_of, grain), IntUsageRollup, signature)
+    replacement.write(METERS, day, roll_up_meters(meters, grain), IntMeterRollup, signature)
+    return Partition(CUT, day, 0, "", cutter.digest(grain))
 
 
 def _or_empty(frame: pl.DataFrame | None, contract: type) -> pl.DataFrame:

@@ -15,13 +15,11 @@ import polars as pl
 
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
-from pipelines.lake import Lake, Partition, Replacement, combined_digest
+from pipelines.lake import MOST_WAITING, Lake, Partition, Replacement, combined_digest
 from pipelines.settings import Settings
 from pipelines.warehouse import create_view, session
 
 ALL = "all"
-_MOST_WAITING = 256
-"""So many partitions are committed at the latest: what a kill can cost is bounded, and so is the room on disk."""
 
 
 class Workbench:
@@ -78,7 +76,7 @@ class Workbench:
 
     def write(self, table: str, key: str, frame: pl.DataFrame, signature: str) -> None:
         """Let the partition be these rows, checked against the table's contract."""
-        if len(self._replacement) >= _MOST_WAITING:
+        if len(self._replacement) >= MOST_WAITING:
             self._replacement.commit()
             self._shown.clear()
         self._held[table][key] = self._replacement.write(table, key, frame, contract_of(table), signature)

@@ -16,7 +16,7 @@ from pipelines.contracts.usage import CoreFetchedBuckets
 from pipelines.core.held_exports import release, released_files, set_held_days
 from pipelines.intake.landing import Ledger
 from pipelines.intake.staging import PARSED_TABLES, Progress, mark_for_rebuild, pending_files, pending_rebuilds
-from pipelines.lake import Lake
+from pipelines.lake import MOST_WAITING, Lake
 from pipelines.quantities import LEAF_COLUMNS
 from pipelines.settings import Settings
 from pipelines.transforms.buckets import SCOPE, Speakers, choose_speakers, export_name
@@ -44,13 +44,21 @@ def merge_bucket_days(settings: Settings, rebuild: Iterable[str] = (), progress:
     speakers = chosen.speaking
     held = chosen.held.select("landed_file", pl.col("bucket_start").dt.date().cast(pl.String)).unique()
     set_held_days(lake, ordered, held.rows())
-    for number, day in enumerate(ordered):
-        if progress:
-            progress(f"bills and provider usage of {day}", number, len(ordered))
-        mine = speakers.filter(pl.col("bucket_start").dt.date().cast(pl.String) == day)
-        lake.write(BUCKETS, day, mine.select(list(polars_schema(CoreFetchedBuckets))), CoreFetchedBuckets)
-        for table in PARSED_TABLES:
-            _write_day(lake, ledger, table, day, mine)
+    counts: dict[str, dict[str, Counts]] = {table: {} for table in PARSED_TABLES}
+    with lake.replacing() as replacement:
+        for number, day in enumerate(ordered):
+            if progress:
+                progress(f"bills and provider usage of {day}", number, len(ordered))
+            if len(replacement) >= MOST_WAITING:
+                replacement.commit()
+            mine = speakers.filter(pl.col("bucket_start").dt.date().cast(pl.String) == day)
+            told = mine.select(list(polars_schema(CoreFetchedBuckets)))
+            replacement.write(BUCKETS, day, told, CoreFetchedBuckets)
+            for table in PARSED_TABLES:
+                spoken, counts[table][day] = _told_on(lake, ledger, table, day, mine)
+                replacement.write(table, day, spoken, PARSED_TABLES[table][0])
+    for table, days_counted in counts.items():
+        ledger.set_day_counts(table, days_counted)
     return ordered
 
 
@@ -128,7 +136,12 @@ def _bucket_start(instant: pl.Expr) -> pl.Expr:
     return pl.when(pl.col("source").is_in(_DAY_BUCKETED)).then(instant.dt.truncate("1d")).otherwise(instant)
 
 
-def _write_day(lake: Lake, ledger: Ledger, table: str, day: str, speakers: pl.DataFrame) -> None:
+Counts = list[tuple[str, int, int, int, int]]
+"""(landed_file, accepted, duplicate, superseded, quarantined)."""
+
+
+def _told_on(lake: Lake, ledger: Ledger, table: str, day: str, speakers: pl.DataFrame) -> tuple[pl.DataFrame, Counts]:
+    """The rows of one day that count, and what became of the records of each file."""
     contract, instant = PARSED_TABLES[table]
     files = ledger.files_touching((BUCKETS,), [day])
     frames = [frame for file in files if (frame := lake.read(f"parsed__{table}", file)) is not None]
@@ -141,7 +154,6 @@ def _write_day(lake: Lake, ledger: Ledger, table: str, day: str, speakers: pl.Da
     # One record may hold tokens and meters, a row each: whole rows are compared, and records are counted.
     part = [name for name in ("meter",) if name in rows.columns]
     spoken = told.select(rows.columns).unique().sort("landed_file", "record_number", *part)
-    lake.write(table, day, spoken, contract)
     total = rows.group_by("landed_file").agg(pl.col("record_number").n_unique().alias("rows"))
     kept = spoken.group_by("landed_file").agg(pl.col("record_number").n_unique().alias("kept"))
     spoken_for = pl.col("kept").fill_null(0).cast(pl.Int64)
@@ -152,4 +164,4 @@ def _write_day(lake: Lake, ledger: Ledger, table: str, day: str, speakers: pl.Da
         (pl.col("rows").cast(pl.Int64) - spoken_for).alias("superseded"),
         pl.lit(0).alias("quarantined"),
     )
-    ledger.set_day_counts(table, day, counts.sort("landed_file").rows())
+    return spoken, counts.sort("landed_file").rows()

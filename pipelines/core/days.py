@@ -42,7 +42,7 @@ from pipelines.intake.staging import (
     stage,
     staging,
 )
-from pipelines.lake import Lake, Partition
+from pipelines.lake import MOST_WAITING, Lake, Replacement
 from pipelines.piece_files import open_piece, write_partition
 from pipelines.pieces import Piece
 from pipelines.settings import Settings
@@ -87,7 +87,7 @@ def merge_usage_days(
     touched = {*merger.pieces, *merger.moved, *merger.leaving, *afresh, *pending_merges(lake)}
     touched |= ledger.days_of(file for file, days in merger.covered.items() if days is None).get(_USAGE, set())
     queue = sorted(touched)
-    with _Writer(lake, ledger, settings.threads) as writer:
+    with lake.replacing() as replacement, _Writer(lake, ledger, replacement, settings.threads) as writer:
         while queue:
             day = heapq.heappop(queue)
             if progress:
@@ -138,6 +138,7 @@ class _Merger:
         self.moved: dict[str, list[pl.DataFrame]] = {}
         self.leaving: dict[str, list[tuple[str, pl.DataFrame]]] = {}
         self.homes: dict[str, RequestHomes] = {}
+        self.held_ids = lake.partitions(IDS)
         self.last: DecidedDay | None = None
         self.ids_were: pl.Series | None = None
 
@@ -220,7 +221,7 @@ class _Merger:
 
     def _lake_ids(self, day: str) -> pl.Series | None:
         """Id hashes of all rows of a day as the lake holds it, accepted or lost; None for a day without rows."""
-        partition = self.lake.partitions(IDS).get(day)
+        partition = self.held_ids.get(day)
         if partition is None:
             return None
         if partition.signature == pl.__version__:
@@ -255,55 +256,58 @@ class _Merger:
 
 
 class _Writer:
-    """Writes decided days while the next ones are being decided: at most a few at a time, each file by one thread."""
+    """Writes decided days while the next ones are being decided, each day by one thread, and commits many at once."""
 
-    def __init__(self, lake: Lake, ledger: Ledger, threads: int) -> None:
+    def __init__(self, lake: Lake, ledger: Ledger, replacement: Replacement, threads: int) -> None:
         self._lake = lake
         self._ledger = ledger
+        self._replacement = replacement
         self._threads = threads
         self._pool = ThreadPoolExecutor(max_workers=threads)
-        self._under_way: deque[tuple[DecidedDay, Future[list[Partition]]]] = deque()
+        self._under_way: deque[Future[None]] = deque()
+        self._counts: dict[str, list[tuple[str, int, int, int, int]]] = {}
 
     def __enter__(self) -> _Writer:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        while kind is None and self._under_way:
-            self._settle()
+        if kind is None:
+            self._commit()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def write(self, decided: DecidedDay) -> None:
         """Start writing a day; returns when few enough are under way."""
-        self._under_way.append((decided, self._pool.submit(_store_day, self._lake, decided)))
+        if len(self._replacement) >= MOST_WAITING:
+            self._commit()
+        self._under_way.append(self._pool.submit(self._write_day, decided))
         while len(self._under_way) >= self._threads:
-            self._settle()
+            self._under_way.popleft().result()
 
-    def _settle(self) -> None:
-        decided, written = self._under_way.popleft()
-        self._lake.register(*written.result())
-        key = f"day-{decided.day}"
+    def _write_day(self, decided: DecidedDay) -> None:
+        """The partitions of one day. Rows of core__usage kept their contract when they were staged."""
+        day, write = decided.day, self._replacement.write
+        if self._lake.path(_USAGE, day).exists():
+            keep_in_transit(self._lake, day, self._lake.read(LOST, day), decided.lost)
+        write(_USAGE, day, lambda path: write_partition(decided.pieces, CoreUsage, path))
+        write("core__meters", day, decided.meters, CoreMeters)
+        write("core__duplicates", day, duplicates_of(decided.lost), CoreDuplicates)
+        write(LOST, day, decided.lost)
+        write(IDS, day, decided.ids.to_frame(), None, signature=pl.__version__)
         conflicts = conflicts_of(decided.lost)
         if len(conflicts):
-            self._lake.write("core__quarantine", key, conflicts, CoreQuarantine)
-        elif self._lake.path("core__quarantine", key).exists():
-            self._lake.remove("core__quarantine", key)
-        self._ledger.set_day_counts(_USAGE, decided.day, decided.counts())
+            write("core__quarantine", f"day-{day}", conflicts, CoreQuarantine)
+        elif self._lake.path("core__quarantine", f"day-{day}").exists():
+            self._replacement.remove("core__quarantine", f"day-{day}")
+        self._counts[day] = decided.counts()
 
-
-def _store_day(lake: Lake, decided: DecidedDay) -> list[Partition]:
-    """The partitions of one day. Rows of core__usage kept their contract when they were staged."""
-    day = decided.day
-    if lake.path(_USAGE, day).exists():
-        keep_in_transit(lake, day, lake.read(LOST, day), decided.lost)
-    written = [
-        lake.store(_USAGE, day, lambda path: write_partition(decided.pieces, CoreUsage, path)),
-        lake.store("core__meters", day, decided.meters, CoreMeters),
-        lake.store("core__duplicates", day, duplicates_of(decided.lost), CoreDuplicates),
-        lake.store(LOST, day, decided.lost),
-        lake.store(IDS, day, decided.ids.to_frame(), None, signature=pl.__version__),
-    ]
-    forget_transit(lake, day)
-    return written
+    def _commit(self) -> None:
+        while self._under_way:
+            self._under_way.popleft().result()
+        self._replacement.commit()
+        for day in self._counts:
+            forget_transit(self._lake, day)
+        self._ledger.set_day_counts(_USAGE, dict(sorted(self._counts.items())))
+        self._counts = {}
 
 
 def finish(lake: Lake) -> None:

@@ -18,7 +18,7 @@ from pipelines.contracts.fields import empty
 from pipelines.contracts.infrastructure import CoreInfrastructure, CoreInfrastructureSamples
 from pipelines.intake.landing import Ledger
 from pipelines.intake.staging import SAMPLES, Progress, pending_files, pending_rebuilds
-from pipelines.lake import Lake
+from pipelines.lake import MOST_WAITING, Lake
 from pipelines.settings import Settings
 from pipelines.transforms.telemetry_hours import hourly_telemetry, touched_days
 
@@ -46,14 +46,21 @@ def merge_infrastructure_days(
             days |= touched
     days |= {before for day in days if (before := str(date.fromisoformat(day) - _DAY)) in held}
     ordered = sorted(days)
-    for number, day in enumerate(ordered):
-        if progress:
-            progress(f"machines of {day}", number, len(ordered))
-        _write_day(lake, ledger, date.fromisoformat(day))
+    counts = {}
+    with lake.replacing() as replacement:
+        for number, day in enumerate(ordered):
+            if progress:
+                progress(f"machines of {day}", number, len(ordered))
+            if len(replacement) >= MOST_WAITING:
+                replacement.commit()
+            hours, counts[day] = _told_on(lake, ledger, date.fromisoformat(day))
+            replacement.write(TABLE, day, hours, CoreInfrastructure)
+    ledger.set_day_counts(TABLE, counts)
     return ordered
 
 
-def _write_day(lake: Lake, ledger: Ledger, day: date) -> None:
+def _told_on(lake: Lake, ledger: Ledger, day: date) -> tuple[pl.DataFrame, list[tuple[str, int, int, int, int]]]:
+    """The hours of one day, and what became of the samples of each file."""
     files = ledger.files_touching((TABLE,), [str(day), str(day + _DAY)])
     newness = {file: place for place, file in enumerate(_oldest_first(ledger, files))}
     frames = [
@@ -63,7 +70,6 @@ def _write_day(lake: Lake, ledger: Ledger, day: date) -> None:
     ]
     nothing = empty(CoreInfrastructureSamples).with_columns(pl.lit(0, dtype=pl.Int64).alias("newness"))
     told = hourly_telemetry(pl.concat([nothing, *frames]), day)
-    lake.write(TABLE, str(day), told.hours, CoreInfrastructure)
     counts = told.fates.group_by("landed_file").agg(
         *(
             (pl.col("fate") == fate).sum().cast(pl.Int64).alias(fate)
@@ -73,7 +79,7 @@ def _write_day(lake: Lake, ledger: Ledger, day: date) -> None:
     )
     counted = dict.fromkeys(ledger.files_touching((TABLE,), [str(day)]), (0, 0, 0, 0))
     counted |= {row[0]: row[1:] for row in counts.iter_rows()}
-    ledger.set_day_counts(TABLE, str(day), [(file, *numbers) for file, numbers in sorted(counted.items())])
+    return told.hours, [(file, *numbers) for file, numbers in sorted(counted.items())]
 
 
 def _oldest_first(ledger: Ledger, files: list[str]) -> list[str]:

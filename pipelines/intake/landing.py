@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -268,14 +268,16 @@ class Ledger:
             )
             index.execute("DELETE FROM file_days WHERE landed_file = ?", (landed_file,))
 
-    def set_day_counts(self, table: str, day: str, counts: Iterable[tuple[str, int, int, int, int]]) -> None:
-        """Replace what one day of one core table holds per file: (landed_file, accepted, duplicate, superseded,
+    def set_day_counts(self, table: str, days: Mapping[str, Iterable[tuple[str, int, int, int, int]]]) -> None:
+        """Replace what days of one core table hold per file: (landed_file, accepted, duplicate, superseded,
         quarantined)."""
         with self.lake.index() as index:
-            index.execute("DELETE FROM file_days WHERE table_name = ? AND usage_date = ?", (table, day))
+            index.executemany(
+                "DELETE FROM file_days WHERE table_name = ? AND usage_date = ?", [(table, day) for day in days]
+            )
             index.executemany(
                 "INSERT OR REPLACE INTO file_days VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(file, table, day, *numbers) for file, *numbers in counts],
+                [(file, table, day, *numbers) for day, counts in days.items() for file, *numbers in counts],
             )
 
     def add_bucket_days(self, table: str, landed_file: str, days: Iterable[str]) -> None:

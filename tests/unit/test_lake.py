@@ -78,8 +78,8 @@ def test_a_write_that_dies_leaves_the_old_partition_and_no_litter(lake, monkeypa
     def die(_path):
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
-        lake.store("core__x", "all", die)
+    with pytest.raises(OSError, match="disk full"), lake.replacing() as replacement:
+        replacement.write("core__x", "all", die)
     monkeypatch.setattr(lake_module.os, "replace", lambda *_: die(None))
     with pytest.raises(OSError, match="disk full"):
         lake.write("core__x", "all", FRAME.head(1), Counted)
@@ -93,15 +93,32 @@ def test_bytes_are_synced_before_they_get_their_name(lake, monkeypatch):
     real_sync, real_replace = lake_module.os.fsync, lake_module.os.replace
     monkeypatch.setattr(lake_module.os, "fsync", lambda number: (steps.append("sync"), real_sync(number))[1])
     monkeypatch.setattr(lake_module.os, "replace", lambda a, b: (steps.append("name"), real_replace(a, b))[1])
-    lake.store("core__x", "all", FRAME)
+    lake.write("core__x", "all", FRAME, Counted)
     assert steps == ["sync", "name", "sync"]
+    steps.clear()
+    with lake.replacing() as replacement:
+        replacement.write("core__x", "b", FRAME)
+        replacement.write("core__x", "c", FRAME)
+    assert steps == ["sync", "sync", "name", "name", "sync"]
 
 
-def test_stored_partitions_become_known_together(lake):
-    stored = [lake.store("core__x", key, FRAME, Counted) for key in ("a", "b")]
-    assert lake.partitions("core__x") == {}
-    lake.register(*stored)
+def test_replaced_partitions_become_known_together(lake):
+    with lake.replacing() as replacement:
+        for key in ("a", "b"):
+            replacement.write("core__x", key, FRAME, Counted)
+        assert lake.partitions("core__x") == {}
+        assert lake.read("core__x", "a") is None
     assert list(lake.partitions("core__x")) == ["a", "b"]
+
+
+def test_what_a_killed_writer_left_aside_is_cleared_by_the_next(lake):
+    with lake.writing():
+        dead = lake.replacing().__enter__()
+        dead.write("core__x", "a", FRAME)
+    assert len(list((lake.root / ".aside").iterdir())) == 1
+    with lake.writing():
+        assert not (lake.root / ".aside").exists()
+    assert lake.partitions("core__x") == {}
 
 
 def test_months_are_those_of_any_day_of_the_tables_asked_for(lake):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 
 from pipelines.core.merge import merge_core
 from pipelines.intake import staging as intake
-from pipelines.lake import Lake
 from tests.unit.lake_state import call, core_state, home_settings, land, take_in, usage
 
 
@@ -208,18 +208,18 @@ def test_a_merge_that_dies_between_writes_is_completed_by_the_next(tmp_path, mon
     land(home, "claude_code/p/b.jsonl", [session_line("m1", "2026-06-03T10:00:00Z", 2)])
     land(home, "usage_table/b.jsonl", [call("r", "2026-06-04T00:00:01Z"), call("r", "2026-06-03T23:59:58Z")])
     intake.ingest(home)
-    real, calls = Lake.store, [0]
+    real, calls = os.replace, [0]
 
-    def dying(self, *args, **kwargs):
+    def dying(source, target):
         calls[0] += 1
         if calls[0] > stop_after:
             raise KeyboardInterrupt
-        return real(self, *args, **kwargs)
+        real(source, target)
 
-    monkeypatch.setattr(Lake, "store", dying)
+    monkeypatch.setattr(os, "replace", dying)
     with pytest.raises(KeyboardInterrupt):
         merge_core(home)
-    monkeypatch.setattr(Lake, "store", real)
+    monkeypatch.setattr(os, "replace", real)
     take_in(home)
     assert core_state(home) == anew(tmp_path, home)
 
