@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandera.polars as pa
@@ -281,8 +283,19 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _write_frame(frame: pl.DataFrame, path: Path) -> int:
-    frame.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+    if len(frame):
+        frame.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+    else:
+        path.write_bytes(_without_rows(tuple(frame.schema.items())))
     return len(frame)
+
+
+@cache
+def _without_rows(schema: tuple[tuple[str, pl.DataType], ...]) -> bytes:
+    """A file of these columns without rows: most small tables of most days are such, and all alike."""
+    stream = io.BytesIO()
+    pl.DataFrame(schema=dict(schema)).write_parquet(stream, compression="zstd", compression_level=1)
+    return stream.getvalue()
 
 
 def replace_durably(path: Path, write: Callable[[Path], int]) -> int:
