@@ -71,6 +71,10 @@ class Workbench:
         """A digest of what a partition `key` reads of a table."""
         return self._inputs(table, key).digest
 
+    def is_empty(self, table: str, key: str) -> bool:
+        """True when a partition `key` finds no row in a table."""
+        return not any(part.rows for part in self._inputs(table, key).partitions)
+
     def files(self, table: str, key: str) -> list[Path]:
         """The files that a partition `key` reads of a table."""
         return [self._replacement.path(table, part.key) for part in self._inputs(table, key).partitions]

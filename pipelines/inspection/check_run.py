@@ -127,13 +127,16 @@ def _memory_of(check: SqlCheck) -> str:
 
 
 def _signatures(check: SqlCheck, held: _Held) -> dict[str, str]:
-    """Month (or `all`) → a digest of the check and of all that it reads there."""
-    read: dict[str, list[str]] = {} if check.partition == "month" else {ALL: []}
+    """Month (or `all`) → a digest of the check and of all that it reads there; of nothing every check is true."""
+    read: dict[str, list[str]] = {}
+    with_rows: set[str] = set()
     for table in check.inputs:
         for partition in held[table].values():
             key = partition.key[:7] if check.partition == "month" else ALL
             read.setdefault(key, []).append(f"{table}/{partition.key}:{partition.sha256}")
-    return {key: combined_digest([check.sql, *digests]) for key, digests in sorted(read.items())}
+            if partition.rows:
+                with_rows.add(key)
+    return {key: combined_digest([check.sql, *digests]) for key, digests in sorted(read.items()) if key in with_rows}
 
 
 def _is_remembered(check: SqlCheck, held: _Held, key: str, signature: str) -> bool:
