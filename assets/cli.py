@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -62,37 +62,36 @@ for room in (cli_run, cli_start, cli_query, cli_inspect, cli_prices, cli_close, 
 
 
 def main() -> None:
-    """The console script. An error of ours is told in four lines on stderr, and its kind is the exit code.
-
-    A command is one short process: cyclic garbage is left alone while modules load (pipeline_run.py turns the
-    collector on again for the work itself), and at its end nothing is taken apart that the kernel frees at once.
-    """
-    gc.disable()
+    """Run one command. An error of ours is told in four lines on stderr, and its kind is the exit code."""
     try:
         app()
     except TokenMartError as error:
         sys.stderr.write(f"tokenmart: {error}\n")
-        _leave(error.exit_code)
+        raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         sys.stderr.write("tokenmart: interrupted; start again, nothing is half done\n")
-        _leave(130)
+        raise SystemExit(130) from None
     except BrokenPipeError:
-        _leave(0)
-    except SystemExit as left:
-        if isinstance(left.code, str):
-            raise
-        _leave(left.code or 0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
 
 
-def _leave(code: int) -> NoReturn:
-    """End this process with what it said written out."""
+def console() -> None:
+    """The console script: a process for one command.
+
+    Cyclic garbage is left alone while modules load (pipeline_run.py turns the collector on again for the work itself),
+    and at the end nothing is taken apart that the kernel frees at once.
+    """
+    gc.disable()
     try:
+        main()
+    except SystemExit as left:
+        if not isinstance(left.code, int | None):
+            raise
         sys.stdout.flush()
         sys.stderr.flush()
-    except BrokenPipeError:
-        code = 0
-    os._exit(code)
+        os._exit(left.code or 0)
 
 
 if __name__ == "__main__":
-    main()
+    console()

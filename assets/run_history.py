@@ -6,13 +6,15 @@ Dagster gives every event a transaction, and an asset two. Here what a step tell
 transaction. A kill loses at most what Dagster would have told of the step that was running, never data.
 """
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 from dagster._core.events import DagsterEventType
 from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig
@@ -112,6 +114,24 @@ class StepwiseEventLog(SqliteEventLogStorage):
                 poolclass=NullPool,
                 connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
             )
-            self._initdb(engine)
+            path = Path(self.path_for_shard(shard))
+            if not path.exists() or not path.stat().st_size:
+                _make_like(path, Path(self.path_for_shard(INDEX_SHARD_NAME)))
             self._engines[shard] = engine
         return self._engines[shard]
+
+
+def _make_like(path: Path, index: Path) -> None:
+    """Make a run's file: its tables are those of the index, and are copied rather than worked out again."""
+    with closing(sqlite3.connect(index, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as source:
+        tables = source.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+        statements = [statement for (statement,) in tables]
+        revisions = source.execute("SELECT version_num FROM alembic_version").fetchall()
+    with closing(sqlite3.connect(path, timeout=SQLITE_BUSY_TIMEOUT_SECONDS, isolation_level=None)) as made:
+        made.execute("PRAGMA journal_mode=WAL")
+        made.execute("BEGIN IMMEDIATE")
+        if not made.execute("SELECT 1 FROM sqlite_master").fetchall():
+            for statement in statements:
+                made.execute(statement)
+            made.executemany("INSERT INTO alembic_version VALUES (?)", revisions)
+        made.execute("COMMIT")

@@ -16,7 +16,8 @@ What does not: running SQL (warehouse.py), what the columns must be (contracts/m
 
 `partition` is optional and `month` unless it says `all`; an `int__` model may have `key = []`.
 A check has `title` (the sentence that must be true), `severity` ("fail" or "warn") and `inputs`; its query returns the
-rows for which the sentence is false.
+rows for which the sentence is false. `partition = "month"` says that a month breaks it by itself or not at all: then a
+night asks of the months that changed. Without it a check is asked of all of them.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ class SqlModel:
 
 @dataclass(frozen=True)
 class SqlCheck:
-    """One sentence that must be true; `sql` returns the rows for which it is false. `fail` stops a publish."""
+    """One sentence that must be true; `sql` returns the rows for which it is false. `fail` stops a publish.
+
+    With `partition` `month` no row of the answer depends on two months: the months may be asked one at a time.
+    """
 
     name: str
     path: Path
@@ -76,6 +80,7 @@ class SqlCheck:
     title: str
     severity: str
     inputs: tuple[str, ...]
+    partition: str = "all"
 
 
 @cache
@@ -141,10 +146,13 @@ def parse_model(path: Path, *, is_shipped: bool = False) -> SqlModel:
 
 def parse_check(path: Path, *, is_shipped: bool = False) -> SqlCheck:
     """One check. Raises ContractError as parse_model does."""
-    header, sql = _parse(path, _CHECK_WORDS, {}, is_shipped=is_shipped)
+    header, sql = _parse(path, _CHECK_WORDS, {"partition": str}, is_shipped=is_shipped)
     if header["severity"] not in SEVERITIES:
         raise _fault(path, f"severity = {header['severity']!r} is unknown", " or ".join(SEVERITIES))
-    return SqlCheck(path.stem, path, sql, header["title"], header["severity"], tuple(header["inputs"]))
+    partition = header.get("partition", "all")
+    if partition not in PARTITIONS:
+        raise _fault(path, f"partition = {partition!r} is unknown", " or ".join(PARTITIONS))
+    return SqlCheck(path.stem, path, sql, header["title"], header["severity"], tuple(header["inputs"]), partition)
 
 
 def tables_read(sql: str) -> set[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -22,6 +24,21 @@ from pipelines.warehouse import create_view, session
 ALL = "all"
 
 
+@dataclass(frozen=True)
+class _Read:
+    """The partitions of a table that are read together."""
+
+    table: str
+    partitions: list[Partition]
+
+    @cached_property
+    def digest(self) -> str:
+        return combined_digest([f"{self.table}/{part.key}:{part.sha256}" for part in self.partitions])
+
+
+_NOTHING = _Read("", [])
+
+
 class Workbench:
     """What the lake holds of `tables`, with everything built so far. The caller holds the lake's lock."""
 
@@ -32,30 +49,33 @@ class Workbench:
         self._closing = closing
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._shown: dict[str, list[Path]] = {}
-        self._by_month: dict[str, dict[str, list[Partition]]] = {}
+        self._read: dict[str, dict[str, _Read]] = {}
 
     def partitions(self, table: str) -> dict[str, Partition]:
         """All partitions of a table by key."""
         return self._held[table]
 
-    def inputs(self, table: str, key: str) -> list[Partition]:
-        """The partitions of a table that a partition `key` reads: its days for a month, all of them for `all`."""
-        if key == ALL:
-            return list(self._held[table].values())
-        if table not in self._by_month:
+    def _inputs(self, table: str, key: str) -> _Read:
+        """What a partition `key` reads of a table: its days for a month, all that there is for `all`."""
+        if table not in self._read:
             months: dict[str, list[Partition]] = {}
             for partition in self._held[table].values():
                 months.setdefault(partition.key[:7], []).append(partition)
-            self._by_month[table] = months
-        return self._by_month[table].get(ALL, []) or self._by_month[table].get(key[:7], [])
+            months[ALL] = list(self._held[table].values())
+            self._read[table] = {month: _Read(table, partitions) for month, partitions in months.items()}
+        return self._read[table].get(ALL if ALL in self._held[table] else key, _NOTHING)
 
     def digest(self, table: str, key: str) -> str:
         """A digest of what a partition `key` reads of a table."""
-        return combined_digest([f"{table}/{part.key}:{part.sha256}" for part in self.inputs(table, key)])
+        return self._inputs(table, key).digest
+
+    def is_empty(self, table: str, key: str) -> bool:
+        """True when a partition `key` finds no row in a table."""
+        return not any(part.rows for part in self._inputs(table, key).partitions)
 
     def files(self, table: str, key: str) -> list[Path]:
-        """The files of these partitions."""
-        return [self._replacement.path(table, part.key) for part in self.inputs(table, key)]
+        """The files that a partition `key` reads of a table."""
+        return [self._replacement.path(table, part.key) for part in self._inputs(table, key).partitions]
 
     def frame(self, table: str, key: str) -> pl.DataFrame:
         """Their rows."""
@@ -80,14 +100,14 @@ class Workbench:
             self._replacement.commit()
             self._shown.clear()
         self._held[table][key] = self._replacement.write(table, key, frame, contract_of(table), signature)
-        self._by_month.pop(table, None)
+        self._read.pop(table, None)
         self._shown.pop(table, None)
 
     def remove(self, table: str, key: str) -> None:
         """Let the partition be gone."""
         self._replacement.remove(table, key)
         del self._held[table][key]
-        self._by_month.pop(table, None)
+        self._read.pop(table, None)
 
 
 @contextmanager

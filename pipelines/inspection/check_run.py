@@ -7,20 +7,19 @@ calls counted once). What does not: the sentences in SQL (sql/checks), what happ
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from pipelines.build.graph import partition_files
 from pipelines.build.workbench import ALL
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.errors import NotFoundError
-from pipelines.lake import Lake, file_sha256
+from pipelines.lake import Lake, Partition, combined_digest, file_sha256
 from pipelines.publish.readers import open_snapshot
 from pipelines.settings import Settings
 from pipelines.sqlmodel import SqlCheck, shipped_checks
@@ -64,7 +63,7 @@ def run_all_checks(settings: Settings, sample_rows: int = SAMPLE_ROWS) -> list[C
     """
     checks = shipped_checks()
     lake = Lake(settings.lake)
-    outcomes = [*lake_promises(lake), *checks_on_lake(settings, checks, sample_rows)]
+    outcomes = [*lake_promises(lake), *checks_on_lake(settings, checks, sample_rows, afresh=True)]
     try:
         connection = open_snapshot(settings)
     except NotFoundError:
@@ -87,16 +86,72 @@ def _is_about_marts(check: SqlCheck) -> bool:
 
 
 def checks_on_lake(
-    settings: Settings, checks: Mapping[str, SqlCheck], sample_rows: int = SAMPLE_ROWS
+    settings: Settings, checks: Mapping[str, SqlCheck], sample_rows: int = SAMPLE_ROWS, *, afresh: bool = False
 ) -> list[CheckOutcome]:
-    """The answers of these checks on the lake's tables as they stand."""
+    """The answers of these checks on the lake's tables as they stand.
+
+    What was found true of the same partitions before is not asked again, a month at a time where the check allows it,
+    unless `afresh`; then nothing is written either.
+    """
     lake = Lake(settings.lake)
-    tables = sorted({table for check in checks.values() for table in check.inputs})
-    with session(settings) as connection:
-        for table in tables:
-            with suppress(duckdb.Error):  # a damaged file: whoever reads the table says that it cannot be asked
-                create_view(connection, table, partition_files(lake, table, ALL), empty(contract_of(table)))
-        return [_ask(connection, check, ON_LAKE, sample_rows) for check in checks.values()]
+    with ExitStack() as closing:
+        if not afresh:
+            closing.enter_context(lake.writing())
+        names = {name for check in checks.values() for name in (*check.inputs, _memory_of(check))}
+        held = lake.tables(names)
+        connection: duckdb.DuckDBPyConnection | None = None
+        outcomes, found_true = [], []
+        for check in checks.values():
+            asked = _signatures(check, held)
+            if not afresh:
+                asked = {key: text for key, text in asked.items() if not _is_remembered(check, held, key, text)}
+            outcome = CheckOutcome(check.name, check.title, check.severity, ON_LAKE, 0)
+            if asked:
+                connection = connection or closing.enter_context(session(settings))
+                _show(connection, lake, check, held, asked)
+                outcome = _ask(connection, check, ON_LAKE, sample_rows)
+            outcomes.append(outcome)
+            if outcome.is_true:
+                found_true += [Partition(_memory_of(check), key, 0, "", text) for key, text in asked.items()]
+        if found_true and not afresh:
+            lake.register(*found_true)
+    return outcomes
+
+
+_Held = Mapping[str, Mapping[str, Partition]]
+
+
+def _memory_of(check: SqlCheck) -> str:
+    """Where the index keeps of what partitions a check was found true: a table without files."""
+    return f"check__{check.name}"
+
+
+def _signatures(check: SqlCheck, held: _Held) -> dict[str, str]:
+    """Month (or `all`) → a digest of the check and of all that it reads there; of nothing every check is true."""
+    read: dict[str, list[str]] = {}
+    with_rows: set[str] = set()
+    for table in check.inputs:
+        for partition in held[table].values():
+            key = partition.key[:7] if check.partition == "month" else ALL
+            read.setdefault(key, []).append(f"{table}/{partition.key}:{partition.sha256}")
+            if partition.rows:
+                with_rows.add(key)
+    return {key: combined_digest([check.sql, *digests]) for key, digests in sorted(read.items()) if key in with_rows}
+
+
+def _is_remembered(check: SqlCheck, held: _Held, key: str, signature: str) -> bool:
+    known = held[_memory_of(check)].get(key)
+    return known is not None and known.signature == signature
+
+
+def _show(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, check: SqlCheck, held: _Held, months: Collection[str]
+) -> None:
+    """Let the tables of a check be their partitions of these months."""
+    for table in check.inputs:
+        files = [lake.path(table, key) for key in held[table] if ALL in months or key[:7] in months]
+        with suppress(duckdb.Error):  # a damaged file: whoever reads the table says that it cannot be asked
+            create_view(connection, table, files, empty(contract_of(table)))
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, check: SqlCheck, asked_of: str, sample_rows: int) -> CheckOutcome:

@@ -2,6 +2,7 @@
 title = "At most 20% of a month's effective cost, and of its tokens, belongs to no feature"
 severity = "warn"
 inputs = ["mart__feature_cost_monthly"]
+partition = "month"
 --- */
 with months as (
     select

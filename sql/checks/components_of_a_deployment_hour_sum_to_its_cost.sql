@@ -2,6 +2,7 @@
 title = "Hardware, energy, licences, engineering, network and storage sum to the all-in cost of every deployment hour, and so do busy and idle"
 severity = "fail"
 inputs = ["int__infrastructure_cost_hourly"]
+partition = "month"
 --- */
 select
     deployment,

@@ -2,6 +2,7 @@
 title = "Cost per million tokens is effective cost times 10^6 over tokens, NULL where there are no tokens or no cost"
 severity = "fail"
 inputs = ["mart__feature_cost_daily", "mart__feature_cost_monthly"]
+partition = "month"
 --- */
 /* One DOUBLE division and one rounding to 12 digits stand between sum and ratio: 10^-12 dollars and 10^-14 of the ratio
 are allowed, far below the last digit that anybody pays. */

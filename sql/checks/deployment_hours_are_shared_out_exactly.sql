@@ -2,6 +2,7 @@
 title = "Per deployment and UTC day, both bases of shares, idle and unlogged included, sum to the ledger exactly"
 severity = "fail"
 inputs = ["int__infrastructure_cost_hourly", "int__infrastructure_shares"]
+partition = "month"
 --- */
 with ledger as (
     select

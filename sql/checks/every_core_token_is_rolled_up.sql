@@ -2,6 +2,7 @@
 title = "Per UTC day, the roll-up holds every token and every request of the core rows"
 severity = "fail"
 inputs = ["core__usage", "int__usage_rollup"]
+partition = "month"
 --- */
 with core as (
     select

@@ -2,6 +2,7 @@
 title = "Per provider and UTC day, billed cost of all features, unattributed and unlogged included, is the sum of the bill lines"
 severity = "fail"
 inputs = ["int__bill_lines", "int__feature_cost_daily"]
+partition = "month"
 --- */
 with billed as (
     select

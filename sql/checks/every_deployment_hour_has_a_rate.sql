@@ -2,6 +2,7 @@
 title = "A rate of gpu_rates.csv is in force for the GPUs of every deployment hour"
 severity = "warn"
 inputs = ["int__infrastructure_cost_hourly"]
+partition = "month"
 --- */
 select
     deployment,

@@ -2,6 +2,7 @@
 title = "Every bill line in a foreign currency has an exchange rate on or before its day"
 severity = "warn"
 inputs = ["int__bill_lines"]
+partition = "month"
 --- */
 select
     provider,

@@ -2,6 +2,7 @@
 title = "Per UTC day, the daily feature cost holds every token and every request of the roll-up"
 severity = "fail"
 inputs = ["int__usage_rollup", "int__feature_cost_daily"]
+partition = "month"
 --- */
 with rolled_up as (
     select

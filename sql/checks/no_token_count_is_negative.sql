@@ -2,6 +2,7 @@
 title = "No count of the daily cost mart is negative outside its corrections, and no subset is larger than its whole"
 severity = "fail"
 inputs = ["mart__feature_cost_daily"]
+partition = "month"
 --- */
 select
     usage_date,

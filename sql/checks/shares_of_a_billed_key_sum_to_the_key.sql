@@ -2,6 +2,7 @@
 title = "The shares of every billed token key sum to its billed and its effective cost, to the last pico-dollar"
 severity = "fail"
 inputs = ["int__billed_keys", "int__allocated_tokens"]
+partition = "month"
 --- */
 with shared as (
     select

@@ -2,6 +2,7 @@
 title = "The shares of every pool of credits, fees, taxes and purchases sum to its billed and its effective cost"
 severity = "fail"
 inputs = ["int__shared_claims", "int__allocated_shared"]
+partition = "month"
 --- */
 with pools as (
     select

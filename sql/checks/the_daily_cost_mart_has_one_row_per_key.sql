@@ -2,6 +2,7 @@
 title = "The daily cost mart has one row per day, feature, team, cost center, provider, account, model, tier and correction"
 severity = "fail"
 inputs = ["mart__feature_cost_daily"]
+partition = "month"
 --- */
 select
     usage_date,

@@ -2,6 +2,7 @@
 title = "Unpriced usage has no list and no contracted cost, and all other usage has both, self-hosted usage aside"
 severity = "fail"
 inputs = ["int__usage_priced"]
+partition = "month"
 --- */
 select
     usage_date,
