@@ -1,7 +1,7 @@
 """Commands that look: explain, check, quarantine, doctor.
 
 What lives here: their options, and how findings are shown. What does not: looking (pipelines/inspection/explain.py,
-check_run.py, quarantine.py, doctor.py). Only `quarantine replay` writes.
+explain_provider.py, check_run.py, quarantine.py, doctor.py). Only `quarantine replay` writes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ import typer
 
 from assets.cli_console import answers, day, progress_bar, remarks, say_json
 from assets.cli_options import visible
-from pipelines.errors import CheckFailedError, NotFoundError, SettingsError
+from pipelines.errors import CheckFailedError, NotFoundError, SettingsError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,21 +38,46 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     feature: Annotated[
-        str, typer.Argument(metavar="FEATURE", help="A feature's name, `__unlogged__` and its like too.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[FEATURE]", help="A feature's name, `__unlogged__` and its like too.", show_default=False
+        ),
+    ] = None,
+    *,
     date: Annotated[str, typer.Option("--date", metavar="DAY", help="The UTC day, YYYY-MM-DD.")],
-    provider: Annotated[str | None, typer.Option("--provider", help="Only this provider.")] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="Only this provider; without a FEATURE, the provider's whole day.")
+    ] = None,
     as_json: _JSON = False,
 ) -> None:
-    """How did a feature's cost of a day come about? Logs, prices with their ids, rules, bill lines, shares.
+    """How did a feature's cost of a day come about? Logs, prices with their ids, rules, bill lines, shares, machines.
 
-    Everything adds up on the page, to the last digit, and the page says so if it does not.
+    Without a feature, `--provider` tells a provider's day: what was metered, counted and billed, every cause between
+    them with what it rests on, who pays, and other bills that do not count. Everything adds up on the page, to the last
+    digit, and the page says so if it does not.
     """
     from pipelines.inspection.explain import explain as trace
+    from pipelines.inspection.explain_provider import explain_provider_day
     from pipelines.settings import Settings
 
     chosen = day(date, "--date")
     assert chosen is not None  # noqa: S101 -- --date is required
+    if feature is None and provider is None:
+        raise UsageError(
+            "nothing says whose cost is to be explained",
+            where="explain",
+            expected="a FEATURE, or --provider for a provider's whole day",
+            next_move="such as `tokenmart explain --provider openai --date 2026-09-12`",
+        )
+    if feature is None:
+        told = explain_provider_day(Settings.load(), str(provider), chosen)
+        if as_json:
+            say_json(asdict(told))
+            return
+        from assets.explain_ledger_page import print_provider_page
+
+        print_provider_page(answers(), told)
+        return
     page = trace(Settings.load(), feature, chosen, provider)
     if as_json:
         say_json(asdict(page))

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from assets.cli_options import visible
+from assets.explain_ledger_page import print_ledgers
+from assets.explain_tables import add, grid, heading, last_word, usd
 from pipelines.inspection.explain import Explanation, UsageLine
 from pipelines.inspection.explain_shares import SharedKey
 
@@ -19,20 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _MOST_CLAIMS = 8
-_NUMBERS = frozenset(
-    (
-        "tokens",
-        "contracted",
-        "billed",
-        "effective",
-        "quantity",
-        "× unit price",
-        "= contracted",
-        "weight",
-        "records",
-        "requests",
-    )
-)
 _LEVELS = {
     1: "model, tier and component",
     2: "model and component",
@@ -55,54 +42,39 @@ def print_page(console: "Console", page: Explanation) -> None:
     _rules(console, page)
     _shares(console, "Billed token keys it shares in", page.feature, page.keys)
     _shares(console, "Credits, fees, taxes and purchases it shares in", page.feature, page.pools)
+    print_ledgers(console, page.ledgers)
     _files(console, page)
     for note in page.notes:
         console.print(Text(f"note: {note}"))
-    console.print()
-    if page.complaints:
-        console.print(Text("This page does not add up:", style="bold red"))
-        for complaint in page.complaints:
-            console.print(Text(visible(f"  {complaint}")))
-        console.print("  next: `tokenmart run` if a build is half done, then `tokenmart check`")
-    else:
-        console.print("The page adds up, to the last digit.")
-
-
-def usd(amount: Decimal | None) -> str:
-    """Dollars with all digits that count, at least two; an unknown amount is a word, never a zero."""
-    if amount is None:
-        return "unknown"
-    text = format(amount, "f")
-    whole, _, digits = text.partition(".")
-    return f"${whole}.{digits.rstrip('0').ljust(2, '0')}".replace("$-", "-$")
+    last_word(console, page.complaints)
 
 
 def _rows(console: "Console", page: Explanation) -> None:
-    _heading(console, "Effective cost, row by row")
-    grid = _grid("provider, account, model, tier", "status", "tokens", "contracted", "billed", "effective")
+    heading(console, "Effective cost, row by row")
+    table = grid("provider, account, model, tier", "status", "tokens", "contracted", "billed", "effective")
     for row in page.rows:
         named = f"{row.provider} {row.account} {row.model} {row.service_tier}"
         amounts = (usd(row.contracted_cost_usd), usd(row.billed_cost_usd), usd(row.effective_cost_usd))
-        _add(grid, named, row.cost_status, f"{row.total_tokens:,}", *amounts)
+        add(table, named, row.cost_status, f"{row.total_tokens:,}", *amounts)
         for part in row.parts:
-            _add(grid, f"  {part.what}", "", "", "", "", usd(part.amount_usd))
-    console.print(grid)
+            add(table, f"  {part.what}", "", "", "", "", usd(part.amount_usd))
+    console.print(table)
 
 
 def _usage(console: "Console", page: Explanation) -> None:
     if not page.usage:
         return
-    _heading(console, "Logged usage at contracted price: quantity × unit price = cost")
+    heading(console, "Logged usage at contracted price: quantity × unit price = cost")
     numbers: dict[str, int] = {}
-    grid = _grid("model, tier", "component", "quantity", "× unit price", "= contracted", "price")
+    table = grid("model, tier", "component", "quantity", "× unit price", "= contracted", "price")
     for line in page.usage:
         quantity = f"{line.tokens:,}" if line.meter_quantity is None else f"{line.meter_quantity.normalize():f}"
         component = line.component + (f" (prompt > {line.context_band_gt:,})" if line.context_band_gt else "")
         unit = "" if line.contracted_unit_price_usd is None else usd(line.contracted_unit_price_usd)
         number = numbers.setdefault(_price(line), len(numbers) + 1)
         cost = usd(line.contracted_cost_usd)
-        _add(grid, f"{line.model} {line.service_tier}", component, quantity, unit, cost, f"[{number}]")
-    console.print(grid)
+        add(table, f"{line.model} {line.service_tier}", component, quantity, unit, cost, f"[{number}]")
+    console.print(table)
     for price, number in numbers.items():
         console.print(Text(visible(f"  [{number}] {price}")))
 
@@ -133,17 +105,17 @@ def _price(line: UsageLine) -> str:
 def _rules(console: "Console", page: Explanation) -> None:
     if not page.rules:
         return
-    _heading(console, "Why the usage is this feature's")
-    grid = _grid("source", "rule", "requests", "tokens")
+    heading(console, "Why the usage is this feature's")
+    table = grid("source", "rule", "requests", "tokens")
     for rule in page.rules:
-        _add(grid, rule.source, rule.rule, f"{rule.requests:,}", f"{rule.tokens:,}")
-    console.print(grid)
+        add(table, rule.source, rule.rule, f"{rule.requests:,}", f"{rule.tokens:,}")
+    console.print(table)
 
 
 def _shares(console: "Console", title: str, feature: str, keys: Sequence[SharedKey]) -> None:
     if not keys:
         return
-    _heading(console, title)
+    heading(console, title)
     for key in keys:
         level = f"; matched by {_LEVELS[key.match_level]}" if key.match_level in _LEVELS else ""
         console.print(
@@ -152,12 +124,12 @@ def _shares(console: "Console", title: str, feature: str, keys: Sequence[SharedK
         console.print(Text(f"  shared {key.rule}{level}"))
         if key.provider_tokens is not None:
             console.print(Text(f"  provider counted {key.provider_tokens:,} tokens = {usd(key.provider_cost_usd)}"))
-        grid = _grid("", "claimant", "model", "component", "weight", "billed", "effective")
+        table = grid("", "claimant", "model", "component", "weight", "billed", "effective")
         others = [claim for claim in key.claims if not claim.is_asked_for]
         for claim in [*(claim for claim in key.claims if claim.is_asked_for), *others[:_MOST_CLAIMS]]:
             mark = "→" if claim.is_asked_for else ""
-            _add(
-                grid, mark, claim.feature, claim.model, claim.component, f"{claim.weight.normalize():f}",
+            add(
+                table, mark, claim.feature, claim.model, claim.component, f"{claim.weight.normalize():f}",
                 usd(claim.billed_cost_usd), usd(claim.effective_cost_usd),
             )  # fmt: skip
         hidden = others[_MOST_CLAIMS:]
@@ -165,8 +137,8 @@ def _shares(console: "Console", title: str, feature: str, keys: Sequence[SharedK
             billed = sum((claim.billed_cost_usd for claim in hidden), Decimal(0))
             effective = sum((claim.effective_cost_usd for claim in hidden), Decimal(0))
             weight = sum((claim.weight for claim in hidden), Decimal(0))
-            _add(grid, "", f"{len(hidden)} others", "", "", f"{weight.normalize():f}", usd(billed), usd(effective))
-        console.print(grid)
+            add(table, "", f"{len(hidden)} others", "", "", f"{weight.normalize():f}", usd(billed), usd(effective))
+        console.print(table)
         for line in key.lines:
             rate = "" if line.fx_rate_id in {None, "USD"} else f" at {line.fx_rate_id}"
             said = f"  line {line.record_number} of {line.path}: {line.text}, {usd(line.billed_cost_usd)}{rate}"
@@ -178,26 +150,9 @@ def _shares(console: "Console", title: str, feature: str, keys: Sequence[SharedK
 def _files(console: "Console", page: Explanation) -> None:
     if not page.files:
         return
-    _heading(console, "Landed files behind the usage")
-    grid = _grid("file", "records", "between", "tokens")
+    heading(console, "Landed files behind the usage")
+    table = grid("file", "records", "between", "tokens")
     for file in page.files:
         between = f"{file.first_record:,} and {file.last_record:,}"
-        _add(grid, file.path, f"{file.records:,}", between, f"{file.tokens:,}")
-    console.print(grid)
-
-
-def _heading(console: "Console", title: str) -> None:
-    console.print()
-    console.print(Text(title, style="bold"))
-
-
-def _grid(*titles: str) -> Table:
-    grid = Table(box=None, pad_edge=False, header_style="dim")
-    for title in titles:
-        is_number = title in _NUMBERS
-        grid.add_column(title, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
-    return grid
-
-
-def _add(grid: Table, *cells: str) -> None:
-    grid.add_row(*(Text(visible(cell)) for cell in cells))
+        add(table, file.path, f"{file.records:,}", between, f"{file.tokens:,}")
+    console.print(table)

@@ -18,6 +18,7 @@ from pipelines.settings import Settings
 from pipelines.transforms.commitments import share_commitments
 from pipelines.transforms.matching import share_other_charges, share_token_charges
 from pipelines.transforms.model_resolution import nearest_ids, resolve_models
+from pipelines.transforms.prepaid import draw_down, prepaid_use
 from pipelines.transforms.price_book import price_book_of
 from pipelines.transforms.price_segments import price_segments
 from pipelines.transforms.reference_tables import TABLES as REFERENCE_TABLES
@@ -151,8 +152,26 @@ def allocated_shared(_settings: Settings, _month: str, inputs: Inputs) -> pl.Dat
 
 
 def allocated_commitments(_settings: Settings, month: str, inputs: Inputs) -> pl.DataFrame:
-    """int__allocated_commitments: commitments.csv amortised by day and shared out by use."""
-    return share_commitments(month, inputs["ref__commitments"], inputs["int__usage_cost"], inputs["int__bill_lines"])
+    """int__allocated_commitments: commitments.csv amortised by day and shared out by use, prepaid amounts as drawn."""
+    shared = share_commitments(month, inputs["ref__commitments"], inputs["int__usage_cost"], inputs["int__bill_lines"])
+    drawn = inputs["int__prepaid_drawn"].filter(pl.col("usage_date").dt.strftime("%Y-%m") == month)
+    return pl.concat([shared, drawn]) if len(drawn) else shared
+
+
+def prepaid_usage(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
+    """int__prepaid_use: use that prepaid amounts may pay for."""
+    return prepaid_use(
+        inputs["ref__commitments"],
+        inputs["int__usage_cost"],
+        inputs["int__allocated_tokens"],
+        inputs["int__bill_lines"],
+    )
+
+
+def prepaid_drawn(_settings: Settings, _key: str, inputs: Inputs) -> pl.DataFrame:
+    """int__prepaid_drawn: what prepaid amounts paid for, over all months."""
+    seen_from = inputs["ref__clock"].select(pl.col("today").max()).item() or date.min
+    return draw_down(inputs["ref__commitments"], inputs["int__prepaid_use"], seen_from)
 
 
 def nearest_models(_settings: Settings, _key: str, inputs: Inputs) -> pl.DataFrame:
@@ -226,10 +245,26 @@ PYTHON_TABLES: dict[str, PythonTable] = {
         PythonTable(
             "int__allocated_commitments",
             "month",
-            ("ref__commitments", "int__usage_cost", "int__bill_lines"),
+            ("ref__commitments", "int__usage_cost", "int__bill_lines", "int__prepaid_drawn"),
             allocated_commitments,
             "Commitments amortised by day and shared out by use",
             "One row per UTC day, commitment and claimant; per day and commitment the shares sum to the cost exactly",
+        ),
+        PythonTable(
+            "int__prepaid_use",
+            "month",
+            ("ref__commitments", "int__usage_cost", "int__allocated_tokens", "int__bill_lines"),
+            prepaid_usage,
+            "Use that prepaid amounts may pay for",
+            "One row per UTC day and owner at a provider with prepaid amounts",
+        ),
+        PythonTable(
+            "int__prepaid_drawn",
+            "all",
+            ("ref__commitments", "int__prepaid_use", "ref__clock"),
+            prepaid_drawn,
+            "Prepaid amounts drawn down by use",
+            "One row per UTC day, prepaid amount and claimant; per amount they sum to what it cost once it is used up",
         ),
         PythonTable(
             "int__nearest_models",

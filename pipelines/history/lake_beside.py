@@ -95,15 +95,15 @@ def place(lake: Lake, table: str, key: str, source: Path | None) -> None:
 def evaluate(beside: Settings, months: Iterable[str], goal: str = GOAL) -> pl.DataFrame:
     """The rows of `goal` in these months, computed anew from the base tables as they stand in that lake.
 
-    Tables that are not cut by month are taken as they are.
+    A table that is not cut by month is computed from these months and, for all others, from what is there.
     """
     lake = Lake(beside.lake)
     wanted = sorted(set(months))
-    built = [table for table in ancestors(goal) if cut_of(table) != ALL]
+    built = ancestors(goal)
     read = {name for table in built for name in (table, *inputs_of(table))}
     with workbench(beside, read) as bench:
         for table in built:
-            for month in wanted:
-                bench.write(table, month, rows_of(bench, table, month), "")
+            for key in [ALL] if cut_of(table) == ALL else wanted:
+                bench.write(table, key, rows_of(bench, table, key), "")
     frames = [frame for month in wanted if (frame := lake.read(goal, month)) is not None]
     return pl.concat(frames)

@@ -1,7 +1,8 @@
 """How the cost of one feature on one day came about, from its total back to files, prices and bill lines.
 
 What lives here: `explain`, the usage side (tokens × price, rules, files), and the proof that the page adds up. What
-does not: the bill's side (explain_shares.py), printing (the command line), computing costs (sql/, transforms/).
+does not: the bill's side (explain_shares.py), the machines' (explain_ledger.py), a whole provider-day
+(explain_provider.py), printing (the command line), computing costs (sql/, transforms/).
 """
 
 from __future__ import annotations
@@ -16,24 +17,18 @@ import polars as pl
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.errors import NotFoundError
+from pipelines.inspection.explain_ledger import LedgerDay, ledger_days
+from pipelines.inspection.explain_parts import ROW_KEY, Part, parts_of
 from pipelines.inspection.explain_shares import Day, SharedKey, other_pools, token_keys
 from pipelines.intake.landing import Ledger
 from pipelines.lake import Lake
 from pipelines.quantities import LEAF_COLUMNS
 from pipelines.settings import Settings
+from pipelines.transforms.rollup import SELF_HOSTED
 
-_ROW_KEY = ("team", "cost_center", "provider", "account", "model", "service_tier")
 _COSTS = "int__feature_cost_daily"
 _HALF_PICO = Decimal("0.5e-12")
 _OWNER_FIELDS = ["source", "account", "model", "api_key_id", "feature_tag", "user_group"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One summand of a row's effective cost."""
-
-    what: str
-    amount_usd: Decimal
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,8 @@ class CostRow:
 
 @dataclass(frozen=True)
 class UsageLine:
-    """Tokens (or a meter's quantity) at one price: quantity × contracted unit price = contracted cost.
+    """Tokens (or a meter's quantity) at one price: quantity × contracted unit price = contracted cost. Self-hosted
+    usage has no such price: see the ledgers.
 
     `roll_up_rows` roll-up rows were rounded one by one at 10⁻¹² dollars. Price fields are NULL where there is no price.
     """
@@ -129,6 +125,7 @@ class Explanation:
     rules: tuple[RuleLine, ...]
     keys: tuple[SharedKey, ...]
     pools: tuple[SharedKey, ...]
+    ledgers: tuple[LedgerDay, ...]
     files: tuple[FileLine, ...]
     notes: tuple[str, ...] = field(default=())
     complaints: tuple[str, ...] = field(default=())
@@ -142,7 +139,7 @@ def explain(settings: Settings, feature: str, day: date, provider: str | None = 
     feature has no row on that day.
     """
     lake = Lake(settings.lake)
-    read = _reader(lake, day)
+    read = rows_of(lake, day)
     computed = read(_COSTS)
     mine = _asked_for(computed, feature, provider)
     if mine.is_empty():
@@ -159,9 +156,12 @@ def explain(settings: Settings, feature: str, day: date, provider: str | None = 
     usage = _usage_lines(priced, read("int__price_segments"), _book(lake))
     files, notes = _files(lake, read, priced, feature, day, providers, paths)
     rows = tuple(
-        _cost_row(row, read, feature) for row in mine.sort(*_ROW_KEY[2:], "team", "cost_center").iter_rows(named=True)
+        _cost_row(row, read, feature) for row in mine.sort(*ROW_KEY[2:], "team", "cost_center").iter_rows(named=True)
     )
+    machines = mine.filter(pl.col("provider") == SELF_HOSTED)["account"].unique().sort()
+    ledgers = ledger_days(read, machines.to_list(), feature)
     complaints = [*_rows_add_up(rows, usage), *(text for key in (*keys, *pools) for text in key.complaints)]
+    complaints += [text for ledger in ledgers for text in ledger.complaints]
     return Explanation(
         feature=feature,
         usage_date=day,
@@ -171,6 +171,7 @@ def explain(settings: Settings, feature: str, day: date, provider: str | None = 
         rules=_rules(priced),
         keys=tuple(keys),
         pools=tuple(pools),
+        ledgers=ledgers,
         files=files,
         notes=(*notes, *_frozen(_asked_for(read("mart__feature_cost_daily"), feature, provider), rows)),
         complaints=tuple(complaints),
@@ -192,7 +193,7 @@ def _frozen(mart: pl.DataFrame, rows: tuple[CostRow, ...]) -> list[str]:
     return [f"the mart shows {told}: the month is closed, and later changes are posted as corrections"]
 
 
-def _reader(lake: Lake, day: date) -> Day:
+def rows_of(lake: Lake, day: date) -> Day:
     """Reads the rows of a day from a table cut by month or by day; a table that was never built is empty."""
 
     def read(table: str) -> pl.DataFrame:
@@ -216,7 +217,7 @@ def _book(lake: Lake) -> pl.DataFrame:
 
 
 def _usage_lines(priced: pl.DataFrame, segments: pl.DataFrame, book: pl.DataFrame) -> tuple[UsageLine, ...]:
-    costing = priced.filter(pl.col("component") != "requests")
+    costing = priced.filter((pl.col("component") != "requests") & (pl.col("provider") != SELF_HOSTED))
     group = [
         "provider", "account", "model", "service_tier", "region", "status", "segment_start", "context_band_gt",
         "component", "is_unpriced", "is_low_confidence", "price_id", "contract_id", "normaliser",
@@ -305,34 +306,7 @@ def _files(
 
 def _cost_row(row: dict[str, object], read: Day, feature: str) -> CostRow:
     names = [name for name in CostRow.__dataclass_fields__ if name != "parts"]
-    return CostRow(**{name: row[name] for name in names}, parts=_parts(row, read, feature))  # type: ignore[arg-type]
-
-
-def _parts(row: dict[str, object], read: Day, feature: str) -> tuple[Part, ...]:
-    """The summands of the effective cost: contracted cost without a complete bill, else shares of the bill."""
-    contracted, effective = row["contracted_cost_usd"], row["effective_cost_usd"]
-    if not isinstance(effective, Decimal):
-        return ()
-    if row["cost_status"] == "estimated" and row["provider"] != "self_hosted":
-        return (Part("contracted cost of logged usage (no complete bill)", Decimal(str(contracted))),)
-    parts = []
-    for table, what in (
-        ("int__allocated_tokens", "shares of billed token keys"),
-        ("int__allocated_shared", "shares of other charges"),
-    ):
-        mine = _of_row(read(table).filter(pl.col("feature") == feature), row)
-        if mine.height:
-            parts.append(Part(what, Decimal(str(mine["effective_cost_usd"].sum()))))
-    if row["provider"] == "anthropic" and row["service_tier"] == "priority" and isinstance(contracted, Decimal):
-        parts.append(Part("contracted cost of a tier that the bill leaves out by rule", contracted))
-    if row["provider"] == "self_hosted":
-        parts.append(Part("share of the machines that served it (infrastructure ledger)", effective))
-    return tuple(parts) or (Part("logged, and not named by the complete bill", Decimal(0)),)
-
-
-def _of_row(frame: pl.DataFrame, row: dict[str, object]) -> pl.DataFrame:
-    is_same = [pl.col(name).eq_missing(pl.lit(row[name], dtype=pl.String)) for name in _ROW_KEY]
-    return frame.filter(*is_same)
+    return CostRow(**{name: row[name] for name in names}, parts=parts_of(row, read, feature))  # type: ignore[arg-type]
 
 
 def _rows_add_up(rows: tuple[CostRow, ...], usage: tuple[UsageLine, ...]) -> list[str]:

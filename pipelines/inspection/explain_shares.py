@@ -85,7 +85,7 @@ def token_keys(day: Day, feature: str, paths: Mapping[str, str], providers: Iter
         of_key = claims.filter(pl.col("key_id") == key_id)
         head = of_key.row(0, named=True)
         told = _claims(shares.filter(pl.col("key_id") == key_id), of_key, feature, in_tokens=head["by_tokens"])
-        key_lines = _lines(lines.filter(pl.col("key_id") == key_id), paths)
+        key_lines = told_lines(lines.filter(pl.col("key_id") == key_id), paths)
         found.append(
             SharedKey(
                 key_id=key_id,
@@ -125,7 +125,7 @@ def other_pools(day: Day, feature: str, paths: Mapping[str, str], providers: Ite
         of_kind = lines.filter(
             (pl.col("provider") == provider) & (pl.col("account") == account) & (pl.col("charge_kind") == kind)
         )
-        pool_lines = _lines(of_kind, paths)
+        pool_lines = told_lines(of_kind, paths)
         is_alone = siblings["key_id"].n_unique() == 1
         rule = f"shared_costs.csv priority {priority}" if priority else f"the habit of kind {kind}"
         found.append(
@@ -202,7 +202,8 @@ def _keyed_lines(lines: pl.DataFrame, detail: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(pl.concat_str(parts, separator="|").alias("key_id"))
 
 
-def _lines(lines: pl.DataFrame, paths: Mapping[str, str]) -> tuple[BillLine, ...]:
+def told_lines(lines: pl.DataFrame, paths: Mapping[str, str]) -> tuple[BillLine, ...]:
+    """Lines of int__bill_lines with a known cost, by file and record."""
     ordered = lines.filter(pl.col("billed_cost_usd").is_not_null()).sort("landed_file", "record_number")
     return tuple(
         BillLine(

@@ -4,7 +4,8 @@ What lives here: amortising commitments.csv over days and sharing each day out b
 amortise by themselves (FOCUS lines with billed 0 and effective above 0), which bill lines are purchases (sql/).
 
 - `hour`: cost × 24 a day. `month`: the month's cost over its days. `once`: the cost over the days of [valid_from,
-  valid_to), on the first day where there is no end. The sum over all days is the cost, by largest remainder.
+  valid_to), on the first day where there is no end. The sum over all days is the cost, by largest remainder. A prepaid
+  amount (kind `prepaid`, period `once`) is no cost of time: it is drawn down by use (prepaid.py).
 - The used part goes to the features whose tokens the commitment covers (provider, account, model pattern), the unused
 part of its capacity to `__unused_commitment__`. Without a stated capacity a day with any use is used, else unused.
 - A commitment counts for nothing in a month in which its provider's bill amortises for its account: it would be told
@@ -41,7 +42,9 @@ SCHEMA: Mapping[str, pl.DataType] = {
     "service_tier": pl.String(),
     "effective_cost_usd": pl.Decimal(38, 12),
 }
-_OWNER = [name for name in OWNER if name != "component"]
+OWNER_OF_DAY = [name for name in OWNER if name != "component"]
+IS_DRAWN_DOWN = (pl.col("kind") == "prepaid") & (pl.col("period") == "once")
+"""Rows of ref__commitments that are amounts which use draws from."""
 
 
 def share_commitments(month: str, commitments: pl.DataFrame, usage: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
@@ -50,10 +53,10 @@ def share_commitments(month: str, commitments: pl.DataFrame, usage: pl.DataFrame
     commitments: ref__commitments; usage: int__usage_cost; lines: int__bill_lines. Per commitment and day the shares sum
     to the day's amortised cost exactly.
     """
-    amortised = _amortised_by_the_bill(lines)
+    amortised = amortised_by_the_bill(lines)
     claims = [
         claim
-        for commitment in commitments.sort("commitment_id", "valid_from").iter_rows(named=True)
+        for commitment in commitments.filter(~IS_DRAWN_DOWN).sort("commitment_id", "valid_from").iter_rows(named=True)
         if not _is_told_by(amortised, commitment)
         for day, cost, days in _days(month, commitment)
         for claim in _claims(commitment, day, cost, days, usage)
@@ -65,12 +68,13 @@ def share_commitments(month: str, commitments: pl.DataFrame, usage: pl.DataFrame
     frame = pl.DataFrame(claims, schema=schema, orient="row").with_columns(
         pl.format("{}|{}|{}", "commitment_id", "provider", "usage_date").alias("pool")
     )
-    shared = share_out(frame, pool="pool", amount="pico", weight="weight", tie=_OWNER, share="share")
+    shared = share_out(frame, pool="pool", amount="pico", weight="weight", tie=OWNER_OF_DAY, share="share")
     costs = shared.with_columns(usd("share").alias("effective_cost_usd")).filter(pl.col("effective_cost_usd") != 0)
-    return costs.select(list(SCHEMA)).sort("usage_date", "commitment_id", *_OWNER, nulls_last=True)
+    return costs.select(list(SCHEMA)).sort("usage_date", "commitment_id", *OWNER_OF_DAY, nulls_last=True)
 
 
-def _amortised_by_the_bill(lines: pl.DataFrame) -> set[tuple[str, str]]:
+def amortised_by_the_bill(lines: pl.DataFrame) -> set[tuple[str, str]]:
+    """Providers and accounts (`*`: all) with lines of int__bill_lines that are billed 0 and cost something."""
     prepaid = lines.filter((pl.col("billed_cost_usd") == 0) & (pl.col("effective_cost_usd") > 0))
     return set(prepaid.select("provider", "account").unique().iter_rows())
 
@@ -118,7 +122,10 @@ def _claims(
     )
     covered = [
         row
-        for row in used.group_by(_OWNER).agg(pl.col("tokens").sum()).sort(_OWNER, nulls_last=True).iter_rows(named=True)
+        for row in used.group_by(OWNER_OF_DAY)
+        .agg(pl.col("tokens").sum())
+        .sort(OWNER_OF_DAY, nulls_last=True)
+        .iter_rows(named=True)
         if fnmatchcase(row["model"], commitment["model_pattern"])
     ]
     head = (day, commitment["commitment_id"], commitment["kind"])
@@ -128,8 +135,8 @@ def _claims(
     scale = max(days, 1)
     unused = (0 if total else 1) if per_day is None else max(0, per_day - total * scale)
     for row in covered:
-        yield *head, *(row[name] for name in _OWNER), cost, row["tokens"] * scale
+        yield *head, *(row[name] for name in OWNER_OF_DAY), cost, row["tokens"] * scale
     if unused or not total:
         owner = {"feature": UNUSED, "provider": commitment["provider"], "account": commitment["account"]}
         wild = {"model": ANY, "service_tier": ANY, "team": None, "cost_center": None}
-        yield *head, *({**owner, **wild}[name] for name in _OWNER), cost, max(unused, 1)
+        yield *head, *({**owner, **wild}[name] for name in OWNER_OF_DAY), cost, max(unused, 1)

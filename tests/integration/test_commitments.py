@@ -85,3 +85,37 @@ def test_a_purchase_of_commitments_csv_is_amortised_instead_of_counting_on_its_d
         "__unused_commitment__": (Decimal(0), Decimal("1.50")),
         "chat": (Decimal(0), Decimal("1.50")),
     }
+
+
+def test_a_prepaid_amount_is_drawn_down_by_use_over_two_months(tmp_path: Path) -> None:
+    """$5.00 of credits from 30 September to 2 October, bought for $5.00: chat uses 2.00 on 30 September and 1.00 on
+    1 October, which the bill charges 0; the last 2.00 expire on 1 October. Nothing of it lies on days without use."""
+    prices(tmp_path)
+    days = (date(2026, 9, 30), date(2026, 10, 1))
+    calls = [openai_call(day, 1, "chat", (tokens, 0)) for day, tokens in zip(days, (2_000_000, 1_000_000), strict=True)]
+    land(tmp_path, "response_log/calls.jsonl", calls)
+    bill = [line(days[0], "Purchase", "5", "5"), line(days[0], "Usage", "0", "0", component="Input")]
+    land(tmp_path, "focus/september.csv", "\n".join([HEADER, *bill]) + "\n")
+    october = line(days[1], "Usage", "0", "0", component="Input").replace(
+        "10-01T00:00:00Z,Usage", "11-01T00:00:00Z,Usage"
+    )
+    october = october.replace("USD,2026-09-01", "USD,2026-10-01")
+    land(tmp_path, "focus/october.csv", "\n".join([HEADER, october]) + "\n")
+    refer(
+        tmp_path,
+        "commitments",
+        "commitment_id,provider,account,model_pattern,kind,cost_usd,period,capacity_tokens,valid_from,valid_to\n"
+        "credits,openai,p1,house-*,prepaid,5,once,,2026-09-30,2026-10-02\n",
+    )
+    settings = home_settings(tmp_path)
+    night(settings)
+    with published(settings) as marts:
+        found = marts.sql(
+            "select strftime(usage_date, '%m-%d'), feature, effective_cost_usd from mart__feature_cost_daily"
+            " where effective_cost_usd <> 0 order by 1, 2"
+        ).fetchall()
+    assert found == [
+        ("09-30", "chat", Decimal(2)),
+        ("10-01", "__unused_commitment__", Decimal(2)),
+        ("10-01", "chat", Decimal(1)),
+    ]

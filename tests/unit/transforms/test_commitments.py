@@ -88,7 +88,7 @@ def test_an_amount_paid_once_runs_over_its_days() -> None:
             "period": "once",
             "valid_from": instant(2026, 1, 1),
             "valid_to": instant(2027, 1, 1),
-            "kind": "prepaid",
+            "kind": "reservation",
         },
         [],
     )
