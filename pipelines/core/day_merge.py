@@ -161,10 +161,10 @@ def decide_day(
     loose = known.loose.unique(PROVENANCE, maintain_order=True) if len(known.loose) else known.loose
     hashes = [id_hashes(piece.varying) for piece in pieces]
     loose_hashes = id_hashes(loose)
-    ids = pl.concat([*hashes, loose_hashes])
+    ids = pl.concat([*hashes, loose_hashes]).sort()
     doubtful = doubtful_hashes(ids, ids_before)
     if not len(doubtful):
-        told = DecidedDay(day, pieces, _no_lost(), known.meters, ids.sort())
+        told = DecidedDay(day, pieces, _no_lost(), known.meters, ids)
         return _finished(told, loose)
     wanted = doubtful.implode()
     masks = [series.is_in(wanted) for series in hashes]
@@ -195,7 +195,7 @@ def decide_day(
         staying,
         lost.with_columns(pl.col("_started_at").alias("started_at")).select(*ROWS_SCHEMA, *FATE_SCHEMA),
         known.meters.join(leaving, on=PROVENANCE, how="anti"),
-        ids.sort(),
+        ids,
     )
     return _finished(told, back)
 
@@ -226,8 +226,8 @@ def _place(piece: Piece) -> tuple[str, int]:
 def _without(piece: Piece, leaving: pl.DataFrame) -> Piece:
     if not len(leaving):
         return piece
-    at = pl.int_range(len(piece), dtype=pl.Int64, eager=True)
-    return piece.only(~at.is_in(leaving["_at"].implode()))
+    stays = pl.repeat(True, len(piece), dtype=pl.Boolean, eager=True)
+    return piece.only(stays.scatter(leaving["_at"], False))
 
 
 def _no_lost() -> pl.DataFrame:

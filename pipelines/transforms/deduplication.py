@@ -37,16 +37,15 @@ def id_hashes(frame: pl.DataFrame) -> pl.Series:
     return frame["request_id"].hash().alias("id_hash")
 
 
-def doubtful_hashes(hashes: pl.Series, day_before: pl.Series | None = None) -> pl.Series:
+def doubtful_hashes(ordered: pl.Series, day_before: pl.Series | None = None) -> pl.Series:
     """Hashes that stand more than once in a day, or that the day before holds too: their rows need a decision.
 
-    Sorting and comparing neighbours is far cheaper than grouping.
+    ordered: the day's hashes, sorted: comparing neighbours is far cheaper than grouping.
     """
-    ordered = hashes.sort()
     repeated = ordered.filter((ordered == ordered.shift(1)).fill_null(False)).unique()
     if day_before is None or not len(day_before):
         return repeated
-    return pl.concat([repeated, hashes.filter(hashes.is_in(day_before.implode()))]).unique()
+    return pl.concat([repeated, ordered.filter(ordered.is_in(day_before.implode()))]).unique()
 
 
 def decide(
