@@ -184,7 +184,7 @@ def _instants(texts: pl.Series) -> pl.Series:
 
 def _faults(chunk: pl.DataFrame) -> list[Fault]:
     nested = [
-        Fault(pl.col(name).str.contains(r"^\s*[\[{]"), "type_error", name)
+        Fault(pl.col(name).str.starts_with("{") | pl.col(name).str.starts_with("["), "type_error", name)
         for name in (
             "request_id",
             "feature_tag",

@@ -128,13 +128,32 @@ def read_usage(frame: pl.DataFrame, usage: str = "usage", *, family: str | None 
     for name in names:
         is_member = None if len(names) == 1 else families.eq_missing(name)
         pieces.append(_read_family(_members(frame, own, usage, name, is_member), name))
-    read = pieces[0] if len(pieces) == 1 else pl.concat(pieces)
-    if not read["record_number"].is_sorted():
-        read = read.sort("record_number", "part")
+    read = pieces[0] if len(pieces) == 1 else _in_order(pieces)
     carried = frame.drop(usage, *own[1:])
     if len(read) == len(carried) and carried["record_number"].is_sorted():
         return carried.hstack(read.drop("record_number"))
     return carried.join(read, on="record_number", how="inner").sort("record_number", "part")
+
+
+def _in_order(pieces: list[pl.DataFrame]) -> pl.DataFrame:
+    """All rows by record and part. Columns of zeros or of NULLs alone are set aside meanwhile: most of them are, and to
+    move them costs as much as to read the others."""
+    types = pieces[0].schema
+    same = {name: _one_value([piece[name] for piece in pieces]) for name in types}
+    rows = pl.concat([piece.select(name for name in types if same[name] is None) for piece in pieces])
+    if not rows["record_number"].is_sorted():
+        rows = rows.sort([name for name in ("record_number", "part") if same[name] is None])
+    return rows.with_columns(value.alias(name) for name, value in same.items() if value is not None).select(list(types))
+
+
+def _one_value(columns: list[pl.Series]) -> pl.Expr | None:
+    """Zero or NULL where all columns hold nothing else, or None."""
+    dtype = columns[0].dtype
+    if all(column.null_count() == len(column) for column in columns):
+        return pl.lit(None, dtype=dtype)
+    if dtype.is_integer() and all(not c.null_count() and c.min() == c.max() == 0 for c in columns):
+        return pl.lit(0, dtype=dtype)
+    return None
 
 
 def _families(frame: pl.DataFrame, usage: str) -> pl.Series:
