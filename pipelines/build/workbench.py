@@ -16,7 +16,7 @@ import duckdb
 import polars as pl
 
 from pipelines.contracts.dictionary import contract_of
-from pipelines.contracts.fields import empty
+from pipelines.contracts.fields import empty, polars_schema
 from pipelines.lake import MOST_WAITING, Lake, Partition, Replacement, combined_digest
 from pipelines.settings import Settings
 from pipelines.warehouse import create_view, session
@@ -95,11 +95,15 @@ class Workbench:
         return rows
 
     def write(self, table: str, key: str, frame: pl.DataFrame, signature: str) -> None:
-        """Let the partition be these rows, checked against the table's contract."""
+        """Let the partition be these rows, checked against the table's contract, with its columns in that order."""
+        contract = contract_of(table)
+        names = list(polars_schema(contract))
+        if sorted(names) == sorted(frame.columns):
+            frame = frame.select(names)
         if len(self._replacement) >= MOST_WAITING:
             self._replacement.commit()
             self._shown.clear()
-        self._held[table][key] = self._replacement.write(table, key, frame, contract_of(table), signature)
+        self._held[table][key] = self._replacement.write(table, key, frame, contract, signature)
         self._read.pop(table, None)
         self._shown.pop(table, None)
 

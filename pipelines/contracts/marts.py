@@ -206,30 +206,39 @@ class ReconciledCosts(pa.DataFrameModel):
     reason: str = pa.Field(nullable=True)
 
 
-class MartReconciliationDaily(ReconciledCosts):
-    """One row per provider, account and UTC day.
-
-    Logged, provider-counted and billed cost side by side, and every dollar between them by cause.
-    """
+class ReconciledDay(pa.DataFrameModel):
+    """Whose day is reconciled."""
 
     usage_date: pl.Date
     provider: str
     account: str
+
+
+class ReconciledMonth(pa.DataFrameModel):
+    """Whose month is reconciled."""
+
+    month: str
+    provider: str
+    account: str
+
+
+class MartReconciliationDaily(ReconciledCosts, ReconciledDay):
+    """One row per provider, account and UTC day.
+
+    Logged, provider-counted and billed cost side by side, and every dollar between them by cause.
+    """
 
     class Config:
         strict = True
         ordered = False
 
 
-class MartReconciliationMonthly(ReconciledCosts):
+class MartReconciliationMonthly(ReconciledCosts, ReconciledMonth):
     """One row per provider, account and month.
 
     The month's tie-out: metered, provider-counted, billed and invoiced cost, with every cause between.
     """
 
-    month: str
-    provider: str
-    account: str
     implied_discount_percent: Percent = pa.Field(nullable=True)
 
     class Config:

@@ -16,9 +16,10 @@ import polars as pl
 import pytest
 
 from pipelines.errors import ContractError
+from pipelines.pieces import narrow
 from pipelines.transforms.allocation import share_out
 from pipelines.transforms.price_schedules import EDGE_SCHEMA
-from pipelines.transforms.rollup import READ, Grain, roll_up_usage
+from pipelines.transforms.rollup import Grain, roll_up_usage
 from tests.properties.models import many_cases, pico, run_models, usd
 from tests.unit.transforms.usage_days import usage_frame, usage_row
 
@@ -42,7 +43,8 @@ def test_tokens_of_a_day_are_summed_exactly_or_refused(draw: Random) -> None:
             for number, count in enumerate(counts)
         ]
         try:
-            found = roll_up_usage(usage_frame(rows).select(READ), GRAIN)
+            day = narrow(usage_frame(rows))
+            found = roll_up_usage(lambda columns, day=day: [day.of(columns)], GRAIN)
         except ContractError:
             refused += 1
             assert max(counts) * len(counts) > LARGEST_BIGINT
