@@ -6,7 +6,7 @@ committed. What does not: which partitions are stale (graph.py), what a table co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +50,7 @@ class Workbench:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._shown: dict[str, list[Path]] = {}
         self._read: dict[str, dict[str, _Read]] = {}
+        self._of_nothing: dict[str, pl.DataFrame] = {}
 
     def partitions(self, table: str) -> dict[str, Partition]:
         """All partitions of a table by key."""
@@ -82,8 +83,11 @@ class Workbench:
         files = self.files(table, key)
         return pl.concat([pl.read_parquet(path) for path in files]) if files else empty(contract_of(table))
 
-    def query(self, sql: str, tables: Iterable[str], key: str) -> pl.DataFrame:
+    def query(self, sql: str, tables: Collection[str], key: str) -> pl.DataFrame:
         """The rows of a SELECT over these tables, as a partition `key` sees them."""
+        finds_nothing = all(self.is_empty(table, key) for table in tables)
+        if finds_nothing and sql in self._of_nothing:
+            return self._of_nothing[sql]
         if self._connection is None:
             self._connection = self._closing.enter_context(session(self.settings))
         for table in tables:
@@ -92,6 +96,8 @@ class Workbench:
                 create_view(self._connection, table, files, empty(contract_of(table)))
                 self._shown[table] = files
         rows: pl.DataFrame = self._connection.sql(sql).pl()
+        if finds_nothing:
+            self._of_nothing[sql] = rows
         return rows
 
     def write(self, table: str, key: str, frame: pl.DataFrame, signature: str) -> None:

@@ -1,7 +1,8 @@
 """What the published numbers were made from, kept beside the lake, so that the next publish can say what changed.
 
-What lives here: one generation per published digest (lake/.published/<digest>/): hard links of the base tables and of
-the computed feature costs, and the digests that tell which of them changed. What does not: causes (restatement.py).
+What lives here: one generation per published digest (lake/.published/<digest>/): the digests of the base tables and of
+the computed feature costs, and hard links of their files, which generations share (lake/.published/files/<sha256>).
+What does not: causes (restatement.py).
 A generation is made before its snapshot goes live and found by that snapshot's digest, so a kill between the two leaves
 nothing that could be mistaken.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,8 @@ from pipelines.settings import Settings
 
 KEPT_GENERATIONS = 3
 _FACTS = "facts.json"
+_FILES = "files"
+_MOST_SPARE_FILES = 1000
 _ALSO = (GOAL, "core__landed_files")
 _DIGESTS_ONLY = ("core__usage", "core__meters")
 """Too large to keep twice: their digests tell whether a roll-up changed its usage or only its cut."""
@@ -58,9 +61,17 @@ class Generation:
         tables = self._facts["digests"]
         return dict(tables.get(table, {})) if isinstance(tables, dict) else {}
 
+    def tables(self) -> Iterable[Mapping[str, str]]:
+        """Key → sha256, table by table."""
+        tables = self._facts["digests"] if (self.root / _FACTS).exists() else {}
+        return tables.values() if isinstance(tables, dict) else ()
+
     def path(self, table: str, key: str) -> Path | None:
         """The file of one partition as it was, None where there was none."""
-        path = self.root / table / f"{key}.parquet"
+        sha256 = self.digests(table).get(key)
+        if sha256 is None:
+            return None
+        path = _shared(self.root.parent, sha256)
         return path if path.exists() else None
 
     def read(self, table: str, key: str) -> pl.DataFrame | None:
@@ -87,7 +98,7 @@ def last_generation(settings: Settings) -> Generation | None:
 def keep_inputs(settings: Settings, digest: str, code_version: str) -> None:
     """Keep the lake's inputs as the generation of a content digest that is about to be published.
 
-    Work: a hard link per partition. The caller holds the lake's lock.
+    Work: a hard link per partition that no earlier generation holds. The caller holds the lake's lock.
     """
     lake = Lake(settings.lake)
     target = _folder(settings) / digest
@@ -95,16 +106,16 @@ def keep_inputs(settings: Settings, digest: str, code_version: str) -> None:
         return
     aside = target.with_name(f".tmp-{uuid.uuid4().hex}")
     aside.mkdir(parents=True)
+    held = _shared_files(settings)
     try:
         digests: dict[str, dict[str, str]] = {}
-        for table in sorted({*base_tables(), *_ALSO, *_DIGESTS_ONLY}):
-            partitions = lake.partitions(table)
+        for table, partitions in lake.tables({*base_tables(), *_ALSO, *_DIGESTS_ONLY}).items():
             digests[table] = {key: partition.sha256 for key, partition in partitions.items()}
-            if table in _DIGESTS_ONLY:
-                continue
-            (aside / table).mkdir()
-            for key in partitions:
-                link_or_copy(lake.path(table, key), aside / table / f"{key}.parquet")
+            for key, sha256 in digests[table].items():
+                if table not in _DIGESTS_ONLY and sha256 not in held:
+                    link_or_copy(lake.path(table, key), aside / sha256)
+                    (aside / sha256).rename(_shared(aside.parent, sha256))
+                    held.add(sha256)
         facts = {"code": code_of_costs(), "code_version": code_version, "digests": digests}
         (aside / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
@@ -120,12 +131,37 @@ def forget_old_generations(settings: Settings) -> None:
         live = current(settings).manifest.digest
     except NotFoundError:
         return
-    entries = [entry for entry in folder.iterdir() if entry.name != live] if folder.is_dir() else []
+    entries = [entry for entry in folder.iterdir() if entry.name not in (live, _FILES)] if folder.is_dir() else []
     newest = sorted(entries, key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
     for entry in newest:
         is_spare = entry.name.startswith(".tmp-") or entry not in newest[: KEPT_GENERATIONS - 1]
         if is_spare:
             shutil.rmtree(entry, ignore_errors=True)
+    _forget_files(settings, [folder / live, *(entry for entry in newest if entry.exists())])
+
+
+def _forget_files(settings: Settings, generations: list[Path]) -> None:
+    """Remove files that no generation names, once they are many: most nights there is nothing to look through."""
+    held = _shared_files(settings)
+    if len(held) < _MOST_SPARE_FILES + 2 * len(_named_by(generations[0])):
+        return
+    for sha256 in held.difference(*map(_named_by, generations)):
+        _shared(_folder(settings), sha256).unlink(missing_ok=True)
+
+
+def _named_by(generation: Path) -> set[str]:
+    return {sha256 for table in Generation(generation, "").tables() for sha256 in table.values()}
+
+
+def _shared(folder: Path, sha256: str) -> Path:
+    return folder / _FILES / sha256
+
+
+def _shared_files(settings: Settings) -> set[str]:
+    """The files that generations share, by the digest of their bytes."""
+    folder = _folder(settings) / _FILES
+    folder.mkdir(parents=True, exist_ok=True)
+    return {entry.name for entry in folder.iterdir()}
 
 
 def _folder(settings: Settings) -> Path:

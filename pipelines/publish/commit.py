@@ -169,9 +169,11 @@ def _build(
     at_step: Callable[[str], None],
 ) -> Manifest:
     sources = {(table, path.stem): path for table, paths in request.tables.items() for path in paths}
+    copied: list[CanonicalFile] = []
     for position, file in enumerate(files):
         parent_directory = None if before is None else layout.snapshot(before.snapshot_id)
-        staging.stage_file(aside, file, sources[file.table, file.partition], parent_directory)
+        if staging.stage_file(aside, file, sources[file.table, file.partition], parent_directory):
+            copied.append(file)
         if position == 0:
             at_step("first_file_written")
     at_step("parquet_written")
@@ -195,7 +197,7 @@ def _build(
     )
     write_manifest(aside, manifest, settings.home)
     at_step("manifest_written")
-    staging.seal(aside, manifest)
+    staging.seal(aside, manifest, copied)
     at_step("sealed")
     return manifest
 

@@ -75,12 +75,14 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Give `source` a second name; where the file system cannot, copy and fsync."""
+def link_or_copy(source: Path, target: Path) -> bool:
+    """Give `source` a second name (True); where the file system cannot, copy and fsync (False)."""
     try:
         os.link(source, target)
     except OSError:
         copy(source, target)
+        return False
+    return True
 
 
 def rename(source: Path, target: Path) -> None:

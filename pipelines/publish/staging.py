@@ -68,23 +68,24 @@ def _surveyed(table: str, path: Path) -> CanonicalFile:
         ) from error
 
 
-def stage_file(staging: Path, file: CanonicalFile, source: Path, parent: Path | None) -> None:
+def stage_file(staging: Path, file: CanonicalFile, source: Path, parent: Path | None) -> bool:
     """Put one canonical file into `staging`: a hard link to the parent's where the bytes are equal, else a copy.
 
-    Raises PublishError when the lake's file changed since it was surveyed.
+    True when it is a copy, which is still to be sealed. Raises PublishError when the lake's file changed meanwhile.
     """
     target = staging / file.relative
     target.parent.mkdir(exist_ok=True)
     before = None if parent is None else parent / file.relative
     if before is not None and before.is_file() and durable.sha256_of(before) == file.sha256:
-        durable.link_or_copy(before, target)
-    elif durable.copy(source, target) != file.sha256:
+        return not durable.link_or_copy(before, target)
+    if durable.copy(source, target) != file.sha256:
         raise PublishError(
             "a file of the lake changed while it was published",
             where=f"lake/{file.relative}",
             expected="one writer at a time",
             next_move="wait for the other run to end and start again",
         )
+    return True
 
 
 def build_database(
@@ -169,10 +170,9 @@ def run_checks(settings: Settings, database: Path, checks: Checks) -> None:
         )
 
 
-def seal(staging: Path, manifest: Manifest) -> None:
-    """Make every file read-only and durable, then the directories."""
-    names = [DATABASE, MANIFEST, *(file.relative for file in manifest.files)]
-    for name in names:
+def seal(staging: Path, manifest: Manifest, copied: Sequence[CanonicalFile]) -> None:
+    """Make every new file read-only and durable, then the directories; what was linked has been both for long."""
+    for name in (DATABASE, MANIFEST, *(file.relative for file in copied)):
         (staging / name).chmod(durable.READ_ONLY)
         durable.fsync(staging / name)
     for table in manifest.table_names:
