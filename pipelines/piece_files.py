@@ -176,6 +176,8 @@ class _Whole:
     def arrow_type(self, name: str, plain: pa.DataType) -> pa.DataType:
         if name in self._single:
             return pa.dictionary(pa.int8(), plain)
+        if name in _NEVER_WORDS:
+            return pa.string_view()
         return pa.dictionary(pa.uint32(), plain) if name in self.dictionaries else plain
 
     def _first_word(self, rows: int) -> pa.Array:
@@ -198,7 +200,8 @@ class _Whole:
                 return pa.nulls(rows, self.arrow_type(name, _arrow(value).type))
             return pa.DictionaryArray.from_arrays(self._first_word(rows), _arrow(value))
         if name not in self._texts:
-            return _arrow(pl.concat([piece.column(name) for piece in group]))
+            values = pl.concat([piece.column(name) for piece in group])
+            return values.to_arrow(compat_level=pl.CompatLevel.newest())  # ids stay where they lie
         if len(group) == 1 and name in group[0].words:
             numbers, words = _as_used(group[0].varying[name], group[0].words[name])
             return pa.DictionaryArray.from_arrays(_arrow(numbers), _arrow(words))
