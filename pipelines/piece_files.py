@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -47,9 +49,11 @@ def write_piece(piece: Piece, path: Path) -> None:
 
 def open_piece(path: Path) -> Piece:
     """A piece, mapped from its file: columns are read when they are used."""
-    with pa.memory_map(str(path)) as stream:
-        table = pa.ipc.open_file(stream).read_all()
-    return _piece(table, _unpacked(table.schema.metadata[_CONSTANTS.encode()]))
+    with path.open("rb") as stream:
+        mapped = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
+    with pa.ipc.open_file(pa.py_buffer(mapped)) as reader:
+        table = reader.read_all()
+    return replace(_piece(table, _unpacked(table.schema.metadata[_CONSTANTS.encode()])), mapped=mapped)
 
 
 def _piece(table: pa.Table, constants: pl.DataFrame) -> Piece:
@@ -83,17 +87,17 @@ def _unpacked(packed: bytes) -> pl.DataFrame:
 def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameModel], path: Path) -> int:
     """Write the rows of `pieces`, in their order, as one Parquet file with the contract's columns. Returns the rows.
 
-    Row groups are made one after the other, so memory does not grow with the day. No column statistics: a partition is
-    read whole, and what is the same in all rows stands in the footer.
+    The pieces are gone through twice, one after the other, so memory does not grow with the day. No column statistics:
+    a partition is read whole, and what is the same in all rows stands in the footer.
     """
-    filled = [piece for piece in pieces if len(piece)]
     schema = polars_schema(contract)
-    whole = _Whole(filled, schema)
+    whole = _Whole(pieces, schema)
     required = {name for name, column in contract.to_schema().columns.items() if not column.nullable}
     empty = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     fields = [
         pa.field(name, whole.arrow_type(name, empty.field(name).type), nullable=name not in required) for name in schema
     ]
+    rows = 0
     with pq.ParquetWriter(
         path,
         pa.schema(fields),
@@ -104,11 +108,12 @@ def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameMod
         write_statistics=False,
         store_schema=False,
     ) as writer:
-        for group in _row_groups(filled):
+        for group in _row_groups(pieces):
             arrays = [whole.array(name, group) for name in schema]
             writer.write_table(pa.Table.from_arrays(arrays, schema=writer.schema), row_group_size=2**31)
+            rows += sum(map(len, group))
         writer.add_key_value_metadata({_CONSTANTS: json.dumps(whole.constants(), sort_keys=True)})
-    return sum(map(len, filled))
+    return rows
 
 
 def open_partition(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
@@ -155,6 +160,8 @@ def _row_groups(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
             at, room = at + taken, room - taken
             if not room:
                 yield group
+                for written in group:
+                    written.let_go()
                 group, room = [], lake.ROW_GROUP_ROWS
     if group:
         yield group
@@ -165,9 +172,9 @@ class _Whole:
 
     def __init__(self, pieces: Sequence[Piece], schema: dict[str, pl.DataType]) -> None:
         self._schema = schema
-        self._same = {name: _one_value(pieces, name) for name in schema if pieces and name not in NEVER_CONSTANT}
+        self._same = _one_values(pieces, [name for name in schema if name not in NEVER_CONSTANT])
         texts = {name for name, dtype in schema.items() if dtype == pl.String and name not in _NEVER_WORDS}
-        self._single = {name for name in schema if self._same.get(name) is not None}
+        self._single = set(self._same)
         self.deltas = {name for name in set(schema) - self._single if schema[name] in _DELTAS}
         self.dictionaries = self._single | texts
         self._texts = texts
@@ -188,7 +195,7 @@ class _Whole:
 
     def constants(self) -> dict[str, str | None]:
         """The columns that hold one value, with that value as text."""
-        held = {name: value.item() for name, value in self._same.items() if value is not None}
+        held = {name: value.item() for name, value in self._same.items()}
         return {name: None if value is None else str(value) for name, value in held.items()}
 
     def array(self, name: str, group: Sequence[Piece]) -> pa.Array:
@@ -222,15 +229,19 @@ def _as_used(numbers: pl.Series, words: pl.Series) -> tuple[pl.Series, pl.Series
     return places.gather(numbers), distinct
 
 
-def _one_value(pieces: Sequence[Piece], name: str) -> pl.Series | None:
-    """The value that all rows hold, as a series of one (NULL counts as a value); None where they differ."""
-    found: pl.Series | None = None
+def _one_values(pieces: Iterable[Piece], names: Sequence[str]) -> dict[str, pl.Series]:
+    """The columns in which all rows hold one value, with that value as a series of one; NULL counts as a value."""
+    found: dict[str, pl.Series | None] = {}
     for piece in pieces:
-        value = _one_value_of(piece, name)
-        if value is None or (found is not None and not found.equals(value, null_equal=True)):
-            return None
-        found = value
-    return found
+        if not len(piece):
+            continue
+        for name in [name for name in names if found.get(name, name) is not None]:
+            value = _one_value_of(piece, name)
+            before = found.get(name)
+            agrees = before is None or (value is not None and before.equals(value, null_equal=True))
+            found[name] = value if agrees else None
+        piece.let_go()
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _one_value_of(piece: Piece, name: str) -> pl.Series | None:

@@ -10,6 +10,7 @@ done once per text, and rows are grouped, copied and written as small integers.
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -37,6 +38,8 @@ class Piece:
     varying: pl.DataFrame
     constants: pl.DataFrame
     words: Mapping[str, pl.Series] = field(default_factory=dict)
+    mapped: mmap.mmap | None = field(default=None, repr=False, compare=False)
+    """The file whose bytes the columns are, where they are mapped."""
 
     def __len__(self) -> int:
         return len(self.varying)
@@ -83,13 +86,18 @@ class Piece:
         """`rows` rows from position `first` on, not copied."""
         return replace(self, varying=self.varying.slice(first, rows))
 
+    def let_go(self) -> None:
+        """Have the system take back the memory of a mapped file until a column is used again."""
+        if self.mapped is not None:
+            self.mapped.madvise(mmap.MADV_DONTNEED)
+
     def of(self, columns: Sequence[str]) -> Piece:
         """The piece with those of `columns` that it has, and one that differs: without any there were no rows."""
         wanted = set(columns)
         if wanted.isdisjoint(self.varying.columns):
             wanted.add(self.varying.columns[0])
         words = {name: texts for name, texts in self.words.items() if name in wanted}
-        return Piece(_only(self.varying, wanted), _only(self.constants, wanted), words)
+        return replace(self, varying=_only(self.varying, wanted), constants=_only(self.constants, wanted), words=words)
 
     def without(self, name: str) -> Piece:
         """The piece without one of its columns."""

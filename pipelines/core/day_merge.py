@@ -9,8 +9,9 @@ day is decided again from the same set of rows. So merging new rows gives what a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 import polars as pl
 
@@ -28,6 +29,7 @@ from pipelines.transforms.deduplication import FATE_SCHEMA, KEY, decide, doubtfu
 LOST = "core__usage_lost"
 IDS = "core__usage_ids"
 PROVENANCE = ["landed_file", "record_number", "part"]
+LARGE_DAY_ROWS = 4_000_000
 _FATES = ("accepted", "duplicate", "superseded", "conflict")
 
 
@@ -66,7 +68,7 @@ class DecidedDay:
     others."""
 
     day: str
-    pieces: list[Piece]
+    pieces: Sequence[Piece]
     lost: pl.DataFrame
     meters: pl.DataFrame
     ids: pl.Series
@@ -159,7 +161,7 @@ def decide_day(
     """
     pieces = sorted((piece for piece in known.pieces if len(piece)), key=_place)
     loose = known.loose.unique(PROVENANCE, maintain_order=True) if len(known.loose) else known.loose
-    hashes = [id_hashes(piece.varying) for piece in pieces]
+    hashes = [_hashes_of(piece) for piece in pieces]
     loose_hashes = id_hashes(loose)
     ids = pl.concat([*hashes, loose_hashes]).sort()
     doubtful = doubtful_hashes(ids, ids_before)
@@ -188,7 +190,10 @@ def decide_day(
         (pl.col("fate") == "accepted") & ((pl.col("_piece") < 0) | (pl.col("started_at") != pl.col("_started_at")))
     )
     leaving = pl.concat([lost, changed]).filter(pl.col("_piece") >= 0)
-    staying = [_without(piece, leaving.filter(pl.col("_piece") == number)) for number, piece in enumerate(pieces)]
+    leaves = [leaving.filter(pl.col("_piece") == number)["_at"] for number in range(len(pieces))]
+    staying: Sequence[Piece] = _Staying(pieces, leaves)
+    if sum(map(len, pieces)) <= LARGE_DAY_ROWS:
+        staying = list(staying)
     back = pl.concat([loose.filter(~is_doubtful), changed.select(list(ROWS_SCHEMA))])
     told = DecidedDay(
         day,
@@ -223,11 +228,38 @@ def _place(piece: Piece) -> tuple[str, int]:
     return piece.part(0, 1).frame(["landed_file", "record_number"]).row(0)
 
 
-def _without(piece: Piece, leaving: pl.DataFrame) -> Piece:
-    if not len(leaving):
-        return piece
-    stays = pl.repeat(True, len(piece), dtype=pl.Boolean, eager=True)
-    return piece.only(stays.scatter(leaving["_at"], False))
+def _hashes_of(piece: Piece) -> pl.Series:
+    hashes = id_hashes(piece.varying)
+    piece.let_go()
+    return hashes
+
+
+class _Staying(Sequence[Piece]):
+    """Pieces without the rows that leave them, cut anew whenever one is looked at: copies of a large day would not fit
+    into memory."""
+
+    def __init__(self, pieces: Sequence[Piece], leaves: Sequence[pl.Series]) -> None:
+        """leaves: for each piece the positions of the rows that leave it."""
+        self._pieces = pieces
+        self._leaves = leaves
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @overload
+    def __getitem__(self, place: int) -> Piece: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Piece]: ...
+
+    def __getitem__(self, place: int | slice) -> Piece | Sequence[Piece]:
+        if isinstance(place, slice):
+            return _Staying(self._pieces[place], self._leaves[place])
+        piece, leaves = self._pieces[place], self._leaves[place]
+        if not len(leaves):
+            return piece
+        stays = pl.repeat(True, len(piece), dtype=pl.Boolean, eager=True)
+        return piece.only(stays.scatter(leaves, False))
 
 
 def _no_lost() -> pl.DataFrame:

@@ -12,6 +12,7 @@ import pytest
 from pipelines import lake
 from pipelines.connectors import usage_files
 from pipelines.connectors.reading import json_lines
+from pipelines.core import day_merge
 from pipelines.demo.benchmark_log import write_benchmark_log
 from pipelines.settings import Settings
 from tests.integration.nights import home_settings, mart_files, night
@@ -57,6 +58,7 @@ def test_marts_are_the_same_to_the_byte(tmp_path, monkeypatch):
         patch.setattr(usage_files, "_CSV_BLOCK", 64 * 1024)
         patch.setitem(json_lines.read_json_lines.__kwdefaults__, "chunk_rows", 900)
         patch.setattr(lake, "ROW_GROUP_ROWS", 512)
+        patch.setattr(day_merge, "LARGE_DAY_ROWS", 1_000)
         small = landed(tmp_path / "small")
         night(dataclasses.replace(small, threads=1))
     expected = canonical_digests(large)
