@@ -63,7 +63,7 @@ class IntAllocatedTokens(pa.DataFrameModel):
 
 
 class IntBillCoverage(pa.DataFrameModel):
-    """One row per provider, account (`*` = any) and UTC day with a complete bill bucket.
+    """One row per provider, account (`*` = any) and UTC day with a complete bill, every line of it in dollars.
 
     Days on which a provider's bill is complete.
     """
@@ -71,6 +71,23 @@ class IntBillCoverage(pa.DataFrameModel):
     provider: str
     account: str
     usage_date: pl.Date
+
+    class Config:
+        strict = True
+        ordered = False
+
+
+class IntBillSources(pa.DataFrameModel):
+    """One row per provider, account (`*` = any), UTC day and bill source that counts there.
+
+    Which bill source counts for each provider, account and day.
+    """
+
+    usage_date: pl.Date
+    source: str
+    provider: str
+    account: str
+    is_complete: pl.Boolean
 
     class Config:
         strict = True

@@ -101,6 +101,7 @@ def _reasons(settings: Settings, lake: Lake, month: str) -> tuple[str, ...]:
     return (
         *_not_over(settings, month),
         *_unexplained(lake, month),
+        *_lines_without_rate(lake, month),
         *_days_without_bill(lake, month),
         *_money_in_quarantine(lake, month),
         *_held_exports(lake, month),
@@ -144,6 +145,18 @@ def _unexplained(lake: Lake, month: str) -> list[str]:
         f"{row['provider']}, account {row['account']}: {_usd(row['unexplained_usd'])} unexplained"
         f" of {_usd(row['billed_cost_usd'])} billed, above 0.5%: {row['reason']}"
         for row in failing.iter_rows(named=True)
+    ]
+
+
+def _lines_without_rate(lake: Lake, month: str) -> list[str]:
+    lines = lake.read("int__bill_lines", month)
+    if lines is None:
+        return []
+    key = ["provider", "account", "billing_currency"]
+    unrated = lines.filter(pl.col("billed_cost_usd").is_null()).group_by(key).len().sort(key)
+    return [
+        f"{provider}, account {account}: {count} bill lines in {currency} have no exchange rate: add it to fx_rates.csv"
+        for provider, account, currency, count in unrated.iter_rows()
     ]
 
 

@@ -1,27 +1,43 @@
 /* --- toml
 title = "Days on which a provider's bill is complete"
-grain = "One row per provider, account (`*` = any) and UTC day with a complete bill bucket"
+grain = "One row per provider, account (`*` = any) and UTC day with a complete bill, every line of it in dollars"
 key = ["provider", "account", "usage_date"]
-inputs = ["core__fetched_buckets", "ref__sources"]
+inputs = ["int__bill_sources", "int__bill_lines"]
 rules = [
-    "a bucket counts when it begins at midnight UTC, spans the whole day and its fetch was complete; empty buckets count: missing is not zero",
+    "the source that counts is complete there; an empty bucket counts: missing is not zero",
+    "a day with a line in a currency without a rate is not complete in dollars: what it cost is unknown, never 0",
 ]
 owner = "finops"
 --- */
-with bill_sources as (
-    select distinct source
-    from ref__sources
-    where role = 'bill'
+with unrated as (
+    select distinct
+        provider,
+        account,
+        usage_date
+    from int__bill_lines
+    where billed_cost_usd is null
+),
+
+unknown_days as (
+    select distinct
+        sources.provider,
+        sources.account,
+        sources.usage_date
+    from int__bill_sources as sources
+    inner join unrated
+        on sources.provider = unrated.provider
+        and sources.usage_date = unrated.usage_date
+        and (sources.account = unrated.account or sources.account = '*' or unrated.account = '*')
 )
 
 select distinct
-    buckets.provider,
-    buckets.account,
-    cast(buckets.bucket_start as date) as usage_date
-from core__fetched_buckets as buckets
-inner join bill_sources on buckets.source = bill_sources.source
-where
-    buckets.is_complete
-    and date_trunc('day', buckets.bucket_start) = buckets.bucket_start
-    and cast(buckets.bucket_end as date) > cast(buckets.bucket_start as date)
-order by buckets.provider, buckets.account, usage_date
+    sources.provider,
+    sources.account,
+    sources.usage_date
+from int__bill_sources as sources
+left join unknown_days
+    on sources.provider = unknown_days.provider
+    and sources.account = unknown_days.account
+    and sources.usage_date = unknown_days.usage_date
+where sources.is_complete and unknown_days.provider is null
+order by sources.provider, sources.account, sources.usage_date

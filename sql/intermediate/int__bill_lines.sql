@@ -2,9 +2,9 @@
 title = "Bill lines that count, in dollars, by kind of charge"
 grain = "One row per bill line of the source that counts for its provider, account and day"
 key = ["landed_file", "record_number"]
-inputs = ["core__billing", "core__fetched_buckets", "ref__sources", "ref__fx_rates", "ref__invoices", "ref__deployments", "ref__commitments", "int__model_names"]
+inputs = ["core__billing", "int__bill_sources", "ref__fx_rates", "ref__invoices", "ref__deployments", "ref__commitments", "int__model_names"]
 rules = [
-    "one bill source counts per provider, account and day, the one with the lowest precedence number; others are controls",
+    "one bill source counts per provider, account and day (int__bill_sources); others are controls",
     "dollars are the amount in the bill's currency times the latest rate on or before the day; no rate: NULL",
     "an invoice in another currency has one rate, that of the day it was issued: cost at that rate is kept beside",
     "rent of machines that deployments.csv describes (bill_match) belongs to the infrastructure ledger and is left out here",
@@ -13,101 +13,7 @@ rules = [
 ]
 owner = "finops"
 --- */
-with roles as (
-    select
-        source,
-        provider,
-        account,
-        precedence,
-        role
-    from ref__sources
-    where role in ('bill', 'control')
-),
-
-witnesses as (
-    select distinct
-        buckets.source,
-        buckets.provider,
-        buckets.account,
-        cast(buckets.bucket_start as date) as usage_date
-    from core__fetched_buckets as buckets
-    inner join roles on buckets.source = roles.source
-    union
-    select distinct
-        source,
-        provider,
-        account,
-        usage_date
-    from core__billing
-),
-
-ranked as (
-    select
-        witnesses.source,
-        witnesses.provider,
-        witnesses.account,
-        witnesses.usage_date,
-        roles.precedence,
-        roles.role,
-        row_number() over (
-            partition by witnesses.source, witnesses.provider, witnesses.account, witnesses.usage_date
-            order by
-                case when roles.account = witnesses.account then 0 else 1 end,
-                case when roles.provider = witnesses.provider then 0 else 1 end,
-                roles.precedence
-        ) as place
-    from witnesses
-    inner join roles
-        on witnesses.source = roles.source
-        and roles.provider in (witnesses.provider, '*')
-        and roles.account in (witnesses.account, '*')
-),
-
-standing as (
-    select
-        source,
-        provider,
-        account,
-        usage_date,
-        precedence
-    from ranked
-    where place = 1 and role = 'bill'
-),
-
-beaten as (
-    select distinct
-        loser.source,
-        loser.provider,
-        loser.account,
-        loser.usage_date
-    from standing as loser
-    inner join standing as winner
-        on loser.provider = winner.provider
-        and loser.usage_date = winner.usage_date
-        and loser.source <> winner.source
-        and (
-            loser.precedence > winner.precedence
-            or (loser.precedence = winner.precedence and loser.source > winner.source)
-        )
-        and (winner.account = loser.account or winner.account = '*' or loser.account = '*')
-),
-
-counted as (
-    select
-        standing.source,
-        standing.provider,
-        standing.account,
-        standing.usage_date
-    from standing
-    left join beaten
-        on standing.source = beaten.source
-        and standing.provider = beaten.provider
-        and standing.account = beaten.account
-        and standing.usage_date = beaten.usage_date
-    where beaten.source is null
-),
-
-machine_rent as (
+with machine_rent as (
     select distinct
         lines.landed_file,
         lines.record_number
@@ -245,7 +151,7 @@ select
         end as decimal(38, 12)
     ) as billed_cost_at_invoice_rate_usd
 from core__billing as lines
-inner join counted
+inner join int__bill_sources as counted
     on lines.source = counted.source
     and lines.provider = counted.provider
     and lines.account = counted.account

@@ -204,10 +204,10 @@ select
     end as status,
     case
         when billing_providers.provider is null then 'no bill has been landed for this provider this month'
-        when covered.provider is null then 'no complete bill bucket for this day: fetch or land it, in whole UTC days'
         when
             coalesce(billed.lines_without_rate, 0) > 0
             then 'bill lines without an exchange rate: add the day to fx_rates.csv'
+        when covered.provider is null then 'no complete bill bucket for this day: fetch or land it, in whole UTC days'
         when causes.has_unit_suspect = 1
             then
                 'unit_suspect: billed is about 100 or 1,000 times off; check cents against dollars '

@@ -40,6 +40,7 @@ with days as (
         count(*) as day_rows,
         max(case when reason like 'unit_suspect%' then reason end) as unit_reason,
         max(case when reason like 'price_suspect%' then reason end) as price_reason,
+        max(case when reason like 'bill lines without%' then reason end) as rate_reason,
         max(case when status = 'estimated' then reason end) as estimated_reason
     from mart__reconciliation_daily
     group by strftime(usage_date, '%Y-%m'), provider, account
@@ -135,6 +136,7 @@ together as (
         coalesce(
             days.unit_reason,
             days.price_reason,
+            days.rate_reason,
             days.estimated_reason,
             case
                 when days.unpriced_usd <> 0
@@ -164,6 +166,10 @@ together as (
                     then
                         'logged usage does not stand on a complete bill: failed or blocked requests, '
                         || 'or a line that is missing'
+                when days.excluded_from_cost_api_usd <> 0
+                    then
+                        'a tier that the cost API leaves out by rule keeps its contracted cost: it stands '
+                        || 'on the invoice'
             end
         ) as reason,
         invoiced.invoice_total_usd

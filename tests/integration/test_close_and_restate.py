@@ -191,15 +191,27 @@ def with_an_amount_that_is_none(home: Path) -> None:
     land(home, "openai_costs/costs.json", with_line(DAYS[2]).replace('"value": 3.0', '"value": "x"', 1))
 
 
+def with_a_line_in_krones(home: Path) -> None:
+    path = home / "landing" / "openai_costs" / "costs.json"
+    path.write_text(path.read_text().replace('"currency": "usd"', '"currency": "nok"', 1))
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
         (without_two_days_of_bills, "no complete bill for 2026-09-05, 2026-09-06"),
         (with_an_amount_a_hundredfold, r"\$297.00 unexplained"),
         (with_a_model_of_no_price, "house-next has no price"),
+        (with_a_line_in_krones, "1 bill lines in NOK have no exchange rate"),
         (with_an_amount_that_is_none, r"lines of openai_costs/costs.json are in quarantine \(bad_amount\)"),
     ],
-    ids=["a day has no bill", "too much is unexplained", "usage has no price", "a bill line is in quarantine"],
+    ids=[
+        "a day has no bill",
+        "too much is unexplained",
+        "usage has no price",
+        "a currency has no rate",
+        "a bill line is in quarantine",
+    ],
 )
 def test_a_month_that_does_not_tie_out_is_refused_with_the_reason(
     home: Path, spoil: Callable[[Path], object], reason: str

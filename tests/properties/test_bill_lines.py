@@ -99,13 +99,19 @@ def role_of(roles: Roles, source: str, provider: str, account: str) -> tuple[str
     return best["role"], best["precedence"]
 
 
-def counting(lines: list[dict[str, Any]], roles: Roles, provider: str) -> list[dict[str, Any]]:
-    """Lines of sources that no better source of the same account, or of any account, beats on that day."""
-    standing = {}
-    for source, account in {(line["source"], line["account"]) for line in lines}:
+def drawn_buckets(draw: Random) -> dict[tuple[str, str], bool]:
+    """Source and account → whether the fetch of the day was complete; an empty bucket is one, too."""
+    return {(source, account): draw.random() < 0.6 for source in SOURCES for account in ACCOUNTS if draw.random() < 0.4}
+
+
+def counting(lines: list[dict[str, Any]], buckets: dict[tuple[str, str], bool], roles: Roles) -> list[dict[str, Any]]:
+    """Lines of sources that no better source of the same account, or of any account, beats on that day: a complete one
+    is better than one that is not, then rank decides."""
+    provider, standing = lines[0]["provider"], {}
+    for source, account in {*buckets, *((line["source"], line["account"]) for line in lines)}:
         role, rank = role_of(roles, source, provider, account)
         if role == "bill":
-            standing[source, account] = (rank, source)
+            standing[source, account] = (not buckets.get((source, account), False), rank, source)
     told = []
     for line in lines:
         mine = standing.get((line["source"], line["account"]))
@@ -136,16 +142,24 @@ def test_one_source_counts_and_every_line_is_in_dollars_at_the_rate_it_names(dra
     providers = [f"p{number}" for number in range(150)]
     rates, roles = drawn_rates(draw), drawn_roles(draw, providers)
     cases = {provider: drawn_lines(draw, number, provider) for number, provider in enumerate(providers)}
+    buckets = {provider: drawn_buckets(draw) for provider in providers}
     invoices = {
         provider: (draw.choice(("a", "*")), draw.choice(CURRENCIES), DAY + timedelta(days=draw.randint(-2, 4)))
         for provider in draw.sample(providers, 60)
     }
     money = ("billed_cost_in_currency", "effective_cost_in_currency")
     found = run_models(
-        ["int__bill_lines"],
+        ["int__bill_sources", "int__bill_lines"],
         {
             "core__billing": [
                 {**line, **{name: usd(line[name]) for name in money}} for lines in cases.values() for line in lines
+            ],
+            "core__fetched_buckets": [
+                {"source": source, "provider": provider, "account": account, "is_complete": complete,
+                 "bucket_start": cases[provider][0]["usage_date"],
+                 "bucket_end": cases[provider][0]["usage_date"] + timedelta(days=1)}
+                for provider, told in buckets.items()
+                for (source, account), complete in told.items()
             ],
             "ref__sources": roles,
             "ref__fx_rates": [
@@ -162,7 +176,7 @@ def test_one_source_counts_and_every_line_is_in_dollars_at_the_rate_it_names(dra
     )["int__bill_lines"].partition_by("provider", as_dict=True)  # fmt: skip
     for provider, lines in cases.items():
         rows = {row["record_number"]: row for row in found[(provider,)].to_dicts()} if (provider,) in found else {}
-        expected = counting(lines, roles, provider)
+        expected = counting(lines, buckets[provider], roles)
         assert sorted(rows) == sorted(line["record_number"] for line in expected), lines
         for line in expected:
             compare(rows[line["record_number"]], line, rates, invoices.get(provider))
