@@ -50,11 +50,11 @@ lock: install-dev ## pin dependencies again after pyproject.toml changed (ARGS=-
 	$(COMPILE) --output-file requirements.lock $(ARGS)
 	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
 
-bench: install-dev ## time the nightly run on 1 million requests
-	$(BIN)/python benchmarks/run.py --requests 1000000 $(ARGS)
+bench: install-dev ## measure every promise against its references (ARGS="--only job-1m" chooses, --keep writes the page)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
-bench-large: install-dev ## the same on 100 million requests (needs about 20 GB of disk)
-	$(BIN)/python benchmarks/run.py --requests 100000000 $(ARGS)
+bench-large: install-dev ## the same for 100 million requests (needs about 25 GB of disk)
+	$(BIN)/python -m benchmarks.run --large $(ARGS)
 
 clean: ## remove .venv and caches; your data in data/home stays
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,48 +1,18 @@
 """The programs that are measured, each run in a process of its own: `python -m benchmarks.programs NAME ARGUMENTS`.
 
-What lives here: our job and its stages, and the references that need nothing but this environment. What does not:
-timing (measure.py), references with an environment of their own (foreign/).
+What lives here: our job's stages, and the references that need nothing but this environment. What does not: timing a
+process (measure.py), references with an environment of their own (foreign/).
 A program that gives the daily feature table writes it as Parquet to the path that it is told.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-SQL = Path(__file__).with_name("plain_sql.sql")
-NATIVE = """
-CREATE VIEW requests AS
-SELECT
-    cast("timestamp" AS TIMESTAMPTZ) AS started_at, provider, model, request_id, feature AS feature_tag,
-    CASE
-        WHEN provider = 'anthropic' THEN usage.input_tokens
-        WHEN provider = 'google' THEN usage.promptTokenCount - coalesce(usage.cachedContentTokenCount, 0)
-        WHEN provider = 'deepseek' THEN usage.prompt_tokens - coalesce(usage.prompt_cache_hit_tokens, 0)
-        ELSE usage.prompt_tokens - coalesce(usage.prompt_tokens_details.cached_tokens, 0)
-    END AS input_uncached_tokens,
-    coalesce(
-        usage.cache_read_input_tokens, usage.cachedContentTokenCount, usage.prompt_cache_hit_tokens,
-        usage.prompt_tokens_details.cached_tokens, 0
-    ) AS cache_read_tokens,
-    coalesce(usage.completion_tokens, usage.output_tokens, usage.candidatesTokenCount) AS output_tokens
-FROM read_json(
-    {source}, format = 'newline_delimited', columns = {{
-        'timestamp': 'VARCHAR', 'provider': 'VARCHAR', 'model': 'VARCHAR', 'request_id': 'VARCHAR',
-        'feature': 'VARCHAR',
-        'usage': 'STRUCT(input_tokens BIGINT, cache_read_input_tokens BIGINT, output_tokens BIGINT,
-            promptTokenCount BIGINT, cachedContentTokenCount BIGINT, candidatesTokenCount BIGINT, prompt_tokens BIGINT,
-            prompt_cache_hit_tokens BIGINT, completion_tokens BIGINT,
-            prompt_tokens_details STRUCT(cached_tokens BIGINT))'
-    }}
-)
-"""
-READERS = {
-    "parquet": "CREATE VIEW requests AS SELECT * FROM read_parquet({source})",
-    "csv": "CREATE VIEW requests AS SELECT * FROM read_csv({source})",
-    "ndjson": NATIVE,
-}
+SQL = Path(__file__).with_name("sql")
 
 
 def scan(log: str) -> None:
@@ -50,24 +20,34 @@ def scan(log: str) -> None:
     import duckdb
 
     with duckdb.connect() as connection:
-        connection.execute(
-            """SELECT count(started_at), max(provider), max(model), max(feature_tag), sum(input_uncached_tokens),
-                sum(cache_read_tokens), sum(output_tokens), bit_xor(hash(request_id))
-            FROM read_parquet($log)""",
-            {"log": log},
-        ).fetchall()
+        _open_log(connection, "parquet", log)
+        connection.execute(_text("scan")).fetchall()
 
 
-def plain_sql(form: str, log: str, prices: str, table: str) -> None:
-    """The DuckDB query of plain_sql.sql over a log in the given form."""
+def plain_sql(form: str, log: str, prices: str, table: str, query: str = "plain_sql") -> None:
+    """The DuckDB query of sql/plain_sql.sql, or a variant of it, over a log in the given form."""
     import duckdb
 
     with duckdb.connect() as connection:
-        connection.execute("SET TimeZone='UTC'")
-        source = "'" + log.replace("'", "''") + "'"
-        connection.execute(READERS[form].format(source=source))
-        query = SQL.read_text(encoding="utf-8")
-        connection.sql(query, params={"prices": prices}).pl().write_parquet(table)
+        _open_log(connection, form, log)
+        connection.sql(_text(query), params={"prices": prices}).pl().write_parquet(table)
+
+
+def _open_log(connection, form: str, log: str) -> None:  # type: ignore[no-untyped-def]
+    connection.execute("SET TimeZone='UTC'")
+    connection.execute("SET VARIABLE log = $log", {"log": log})
+    connection.execute(_text(f"read_{'ndjson' if form == 'gz' else form}"))
+
+
+def _text(name: str) -> str:
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def handwritten(log: str, prices: str, table: str) -> None:
+    """The same table in hand-written Polars."""
+    from benchmarks.handwritten import feature_table
+
+    feature_table(log, prices, table)
 
 
 def stage(name: str, home: str) -> None:
@@ -75,9 +55,8 @@ def stage(name: str, home: str) -> None:
     from pipelines.build import graph as build
     from pipelines.build import rollup_days
     from pipelines.core import merge as core
+    from pipelines.history.publication import publish_marts
     from pipelines.intake import staging as intake
-    from pipelines.publish.facts import mart_files
-    from pipelines.publish.snapshot import publish
     from pipelines.settings import Settings
 
     settings = Settings.load(home)
@@ -86,41 +65,83 @@ def stage(name: str, home: str) -> None:
         "merge": lambda: core.merge_core(settings),
         "reference": lambda: build.refresh_reference(settings),
         "rollup": lambda: rollup_days.roll_up_days(settings),
-        "marts": lambda: [build.refresh_table(settings, table) for table in build.build_order()],
-        "publish": lambda: publish(settings, mart_files(settings), {"clock": settings.now().isoformat()}),
+        "tables": lambda: build.refresh_tables(settings),
+        "publish": lambda: publish_marts(settings),
     }
     steps[name]()
 
 
+def mart_core(home: str) -> None:
+    """Roll-up, pricing and the daily feature mart, with all that it reads, over core days that stand in the lake."""
+    from benchmarks.measure import timed
+    from pipelines.build import graph as build
+    from pipelines.build import rollup_days
+    from pipelines.settings import Settings
+
+    with timed() as say:
+        settings = Settings.load(home)
+        rollup_days.roll_up_days(settings)
+        build.refresh_tables(settings, needed_for("mart__feature_cost_daily"))
+        say()
+
+
+def needed_for(table: str) -> set[str]:
+    """A derived table and all derived tables that it is computed from."""
+    from pipelines.build import graph as build
+
+    derived = set(build.build_order())
+    found: set[str] = set()
+    waiting = [table]
+    while waiting:
+        name = waiting.pop()
+        if name in derived and name not in found:
+            found.add(name)
+            waiting += build.inputs_of(name)
+    return found
+
+
 def validate(home: str) -> None:
-    """The contract of core__usage on every row of the lake, chunk by chunk, as intake does it."""
+    """The contract of core__usage on every row of the lake, day by day. Times the checking, not the reading."""
+    import time
+
     import polars as pl
 
+    from benchmarks.measure import MARK
     from pipelines.contracts.fields import breaches
     from pipelines.contracts.usage import CoreUsage
     from pipelines.lake import Lake
     from pipelines.settings import Settings
 
     lake = Lake(Settings.load(home).lake)
+    wall = cpu = 0.0
+    rows = 0
     for day in lake.partitions("core__usage"):
-        if len(breaches(CoreUsage, pl.read_parquet(lake.path("core__usage", day)))):
+        frame = pl.read_parquet(lake.path("core__usage", day))
+        rows += len(frame)
+        started, busy = time.perf_counter(), time.process_time()
+        found = breaches(CoreUsage, frame)
+        wall += time.perf_counter() - started
+        cpu += time.process_time() - busy
+        if len(found):
             raise ValueError(f"a row of {day} breaks its contract")
+    print(f'{MARK}{{"wall": {wall}, "cpu": {cpu}, "rows": {rows}}}')
 
 
-def mart_table(home: str, table: str) -> None:
-    """The published daily feature table in the columns of the comparison."""
+def mart_table(home: str, table: str, where: str = "published") -> None:
+    """The daily feature table, published or only built, in the columns of the comparison."""
     import duckdb
 
-    with duckdb.connect(str(Path(home) / "marts" / "CURRENT" / "marts.duckdb"), read_only=True) as connection:
-        connection.sql(
-            """SELECT usage_date, feature, cast(sum(requests) AS BIGINT) AS requests,
-                cast(sum(input_tokens) AS BIGINT) AS input_tokens,
-                cast(sum(cached_input_tokens) AS BIGINT) AS cached_input_tokens,
-                cast(sum(output_tokens) AS BIGINT) AS output_tokens,
-                cast(sum(list_cost_usd) * 1000000000000 AS BIGINT) AS cost_pico
-            FROM mart__feature_cost_daily WHERE requests > 0
-            GROUP BY usage_date, feature ORDER BY usage_date, feature"""
-        ).pl().write_parquet(table)
+    folder = Path(home)
+    if where == "published":
+        connection = duckdb.connect(str(folder / "marts" / "CURRENT" / "marts.duckdb"), read_only=True)
+    else:
+        connection = duckdb.connect()
+        connection.execute(
+            "SET VARIABLE files = $files", {"files": str(folder / "lake/mart__feature_cost_daily/*.parquet")}
+        )
+        connection.execute("CREATE VIEW mart__feature_cost_daily AS FROM read_parquet(getvariable('files'))")
+    with connection:
+        connection.sql(_text("feature_table")).pl().write_parquet(table)
 
 
 def genai_prices(log: str, rows: str) -> None:
@@ -128,22 +149,105 @@ def genai_prices(log: str, rows: str) -> None:
     import polars as pl
     from genai_prices import Usage, calc_price
 
-    for row in pl.scan_parquet(log).head(int(rows)).collect().iter_rows(named=True):
-        usage = Usage(
-            input_tokens=max(row["input_uncached_tokens"], 0) + row["cache_read_tokens"],
-            cache_read_tokens=row["cache_read_tokens"],
-            output_tokens=row["output_tokens"],
-        )
-        try:
-            calc_price(
-                usage, model_ref=row["model"], provider_id=row["provider"], genai_request_timestamp=row["started_at"]
+    from benchmarks.measure import timed
+
+    requests = pl.scan_parquet(log).head(int(rows)).collect().rows(named=True)
+    priced = 0
+    with timed() as say:
+        for row in requests:
+            usage = Usage(
+                input_tokens=max(row["input_uncached_tokens"], 0) + row["cache_read_tokens"],
+                cache_read_tokens=row["cache_read_tokens"],
+                output_tokens=row["output_tokens"],
             )
-        except LookupError:
-            continue
+            try:
+                calc_price(
+                    usage,
+                    model_ref=row["model"],
+                    provider_id=row["provider"],
+                    genai_request_timestamp=row["started_at"],
+                )
+            except LookupError:
+                continue
+            priced += 1
+        say(rows=len(requests), priced=priced)
+
+
+def small_chunks(home: str) -> None:
+    """`tokenmart run` with readers and writers that work on a few thousand rows at a time."""
+    work_on_little(rows=8192)
+    _command("--home", home, "run", "--json")
+
+
+def work_on_little(rows: int) -> None:
+    """Make readers and writers of this process work on `rows` rows at a time."""
+    from pipelines import lake
+    from pipelines.connectors import usage_files
+    from pipelines.connectors.reading import json_lines
+
+    for module, name in ((usage_files, "_PARQUET_ROWS"), (lake, "ROW_GROUP_ROWS")):
+        if not hasattr(module, name):
+            raise AttributeError(f"{module.__name__} has no {name} any more: name the chunk that took its place")
+        setattr(module, name, rows)
+    usage_files._CSV_BLOCK = 256 * 1024  # noqa: SLF001
+    if "chunk_rows" not in json_lines.read_json_lines.__kwdefaults__:
+        raise AttributeError("read_json_lines has no chunk_rows any more: name the chunk that took its place")
+    json_lines.read_json_lines.__kwdefaults__["chunk_rows"] = rows
+
+
+def digests(home: str) -> None:
+    """Digest of every published mart: its rows, in their order, as one canonical Parquet file."""
+    import hashlib
+    import io
+    import json
+
+    import polars as pl
+
+    from benchmarks.measure import MARK
+
+    found = {}
+    for folder in sorted((Path(home) / "marts" / "CURRENT").resolve().glob("mart__*")):
+        target = io.BytesIO()
+        rows = pl.concat([pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))])
+        rows.write_parquet(target, compression="zstd", row_group_size=2**19)
+        found[folder.name] = hashlib.sha256(target.getvalue()).hexdigest()
+    print(MARK + json.dumps(found))
+
+
+def profiled(home: str) -> None:
+    """`tokenmart run` under the sampler; tells where the samples fell."""
+    import json
+
+    from benchmarks.measure import MARK
+    from benchmarks.sampling import sampled
+
+    print(MARK + json.dumps(sampled(lambda: _command("--home", home, "run", "--json"))))
+
+
+def _command(*words: str) -> None:
+    """The command line of the product in this process."""
+    sys.argv = ["tokenmart", *words]
+    from assets.cli import app
+
+    os.environ.setdefault("COLUMNS", "100")
+    app(standalone_mode=False)
 
 
 PROGRAMS: dict[str, Callable[..., None]] = {
-    program.__name__: program for program in (scan, plain_sql, stage, validate, mart_table, genai_prices)
+    one.__name__: one
+    for one in (
+        scan,
+        plain_sql,
+        handwritten,
+        stage,
+        mart_core,
+        validate,
+        mart_table,
+        genai_prices,
+        small_chunks,
+        digests,
+        profiled,
+    )
 }
 
 if __name__ == "__main__":

@@ -1,268 +1,105 @@
-"""`make bench`: the nightly job and its references on one log, interleaved, each in fresh processes.
+"""`make bench` and `make bench-large`: run the suites, keep their figures, print one table of promises.
 
-What lives here: which programs are run and compared, and the table that is printed. What does not: the programs
-(programs.py, foreign/), the expected numbers (oracle.py), the page and its plot (report.py).
+What lives here: which suites there are, at which sizes, in which order. What does not: the suites (job.py, rivals.py,
+commands.py, history.py, dashboards.py), the promises (targets.py), the page (report.py).
 No program is timed before its table equals the oracle's, integer for integer.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
+from benchmarks.commands import measure_commands, measure_determinism, measure_profile
+from benchmarks.dashboards import measure_dashboards
+from benchmarks.figures import RESULTS, Figures, keep, kept
+from benchmarks.history import LONG_DAYS, measure_backfill, measure_history
+from benchmarks.job import measure_job, measure_one_day
+from benchmarks.logs import Scratch
+from benchmarks.rivals import measure_per_row, measure_sessions
+from benchmarks.targets import print_table
 
-from benchmarks.measure import Run, middle, run_fresh, warm
-from benchmarks.oracle import TABLE_SCHEMA, expected_table
-from benchmarks.prices import benchmark_prices
-from pipelines.demo.benchmark_log import SUFFIXES, BenchmarkLog, Form, write_benchmark_log
-
-FOLDERS: dict[str, str] = {
-    "parquet": "usage_table",
-    "csv": "usage_table",
-    "ndjson": "response_log",
-    "gz": "response_log",
-}
-STAGES = ("ingest", "merge", "reference", "rollup", "marts", "publish")
-PROGRAM = (sys.executable, "-m", "benchmarks.programs")
-PER_ROW = 20_000
-FOREIGN = {"pandas_script": ("pandas", "pyarrow"), "litellm_rows": ("litellm", "pyarrow")}
+MILLION = 1_000_000
+LARGE = ("job-100m", "one-day")
 
 
-@dataclass
-class Bench:
-    """One benchmark: its logs, its scratch folder, and what was measured so far."""
+def suites(scratch: Scratch, repeat: int, share: float) -> dict[str, Callable[[], Figures]]:
+    """Suite → what measures it. `share` makes every log that much smaller, to try the harness."""
 
-    rows: int
-    days: int
-    work: Path
-    runs: dict[str, list[Run]] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
+    def rows(number: float) -> int:
+        return max(2_000, int(number * share))
 
-    @property
-    def log(self) -> BenchmarkLog:
-        return BenchmarkLog(rows=self.rows, days=self.days, seed=7)
-
-    def path(self, form: str) -> Path:
-        suffix = ".jsonl.gz" if form == "gz" else SUFFIXES[form]
-        return self.work / f"requests-{self.rows}-{self.days}{suffix}"
-
-    def add(self, name: str, run: Run) -> None:
-        self.runs.setdefault(name, []).append(run)
-        print(f"  {name:28s} {run.wall:8.2f} s  {run.cpu:8.2f} cpu s  {run.peak_bytes / 1e9:6.2f} GB", flush=True)
-
-
-def make_logs(bench: Bench, forms: Sequence[str]) -> None:
-    """Write the logs that are not there yet."""
-    bench.work.mkdir(parents=True, exist_ok=True)
-    for form in forms:
-        path = bench.path(form)
-        if not path.exists():
-            print(f"writing {path.name}", flush=True)
-            kind: Form = "ndjson" if form == "gz" else form  # type: ignore[assignment]
-            aside = path.with_name(f"aside-{path.name}")
-            write_benchmark_log(aside, rows=bench.rows, days=bench.days, form=kind, seed=7)
-            aside.rename(path)
+    every = ("parquet", "ndjson", "gz", "csv")
+    return {
+        "commands": lambda: measure_commands(scratch, rows(MILLION), repeat),
+        "job-1m": lambda: measure_job(scratch, "job-1m", rows(MILLION), every, repeat, ("pandas",)),
+        "job-10m": lambda: measure_job(
+            scratch, "job-10m", rows(10 * MILLION), every[:3], repeat, ("handwritten", "pandas", "stages")
+        ),
+        "per-row": lambda: measure_per_row(scratch, rows(MILLION), repeat),
+        "claude-code": lambda: measure_sessions(scratch, rows(2 * MILLION), repeat),
+        "history": lambda: measure_history(scratch, max(LONG_DAYS * 20, rows(3.5 * MILLION)), repeat),
+        "backfill": lambda: measure_backfill(scratch, rows(10 * MILLION), 365, 1),
+        "bi": lambda: measure_dashboards(scratch, 100),
+        "determinism": lambda: measure_determinism(scratch, rows(MILLION)),
+        "profile": lambda: measure_profile(scratch, rows(10 * MILLION)),
+        "variants": lambda: measure_job(scratch, "variants", rows(10 * MILLION), (), repeat, ("plain", "variants")),
+        "job-100m": lambda: measure_job(scratch, "job-100m", rows(100 * MILLION), every[:1], repeat, ("handwritten",)),
+        "one-day": lambda: measure_one_day(scratch, rows(100 * MILLION), 1),
+    }
 
 
-def same_table(path: Path, expected: pl.DataFrame, name: str) -> None:
-    """Stop unless a program's table is the oracle's."""
-    found = pl.read_parquet(path).select(list(TABLE_SCHEMA)).cast(pl.Schema(TABLE_SCHEMA)).sort("usage_date", "feature")
-    if not found.equals(expected):
-        both = expected.join(found, on=["usage_date", "feature"], how="full", suffix="_found")
-        wrong = both.filter(pl.col("cost_pico").ne_missing(pl.col("cost_pico_found")))
-        raise SystemExit(f"{name} does not give the expected table:\n{wrong}")
-
-
-def our_job(bench: Bench, form: str, expected: pl.DataFrame) -> None:
-    """`tokenmart run`, Dagster included, on a home with one landed log; then once more with nothing new."""
-    with Home(bench, form) as folder:
-        command = [sys.executable, "-m", "assets.cli", "--home", str(folder), "run", "--json"]
-        clock = {"TOKENMART_NOW": "2026-07-02T02:00:00Z", "TOKENMART_SETTLE_SECONDS": "0"}
-        run = run_fresh(command, clock)
-        table = folder / "table.parquet"
-        run_fresh([*PROGRAM, "mart_table", str(folder), str(table)])
-        same_table(table, expected, f"tokenmart run, {form}")
-        bench.add(f"whole job, {form}", run)
-        if form == "parquet":
-            bench.add("run with nothing new", run_fresh(command, clock))
-
-
-def our_stages(bench: Bench) -> None:
-    """Each step of the night in a process of its own, and the contract alone on every row."""
-    with Home(bench, "parquet") as folder:
-        environment = {"TOKENMART_NOW": "2026-07-02T02:00:00Z", "TOKENMART_SETTLE_SECONDS": "0"}
-        for name in STAGES:
-            bench.add(f"stage {name}", run_fresh([*PROGRAM, "stage", name, str(folder)], environment))
-        bench.add("contract alone", run_fresh([*PROGRAM, "validate", str(folder)], environment))
-
-
-class Home:
-    """A scratch home with one log landed by a hard link."""
-
-    def __init__(self, bench: Bench, form: str) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="home-", dir=bench.work))
-        path = bench.path(form)
-        target = self._folder / "landing" / FOLDERS[form] / path.name
-        target.parent.mkdir(parents=True)
-        os.link(path, target)
-
-    def __enter__(self) -> Path:
-        return self._folder
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def plain_sql(bench: Bench, form: str, expected: pl.DataFrame, prices: Path) -> None:
-    """The reference query on a log of one form."""
-    table = bench.work / "plain.parquet"
-    run = run_fresh(
-        [*PROGRAM, "plain_sql", "ndjson" if form == "gz" else form, str(bench.path(form)), str(prices), str(table)]
-    )
-    same_table(table, expected, f"plain SQL, {form}")
-    bench.add(f"plain SQL, {form}", run)
-
-
-def foreign(bench: Bench, name: str, arguments: Sequence[str], label: str) -> bool:
-    """A program of foreign/ in an environment made on demand; False, with the reason noted, where it cannot be made."""
-    folder = bench.work / f"venv-{name}"
-    python = folder / "bin" / "python"
-    try:
-        if not python.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
-            subprocess.run(
-                [str(python), "-m", "pip", "install", "--quiet", *FOREIGN[name]], check=True, capture_output=True
-            )
-        script = Path(__file__).parent / "foreign" / f"{name}.py"
-        bench.add(label, run_fresh([str(python), str(script), *arguments]))
-    except subprocess.CalledProcessError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        bench.skipped[label] = str(error.output or error)[-200:]
-        return False
-    return True
+NOT_BY_DEFAULT = (*LARGE, "variants")
 
 
 def main() -> None:
-    """Measure and print; `--json FILE` keeps the figures for report.py."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=1_000_000)
-    parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--forms", default="parquet,ndjson,gz,csv", help="which logs: parquet, ndjson, gz, csv")
+    """Measure the chosen suites and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    names = list(suites(Scratch(Path()), 1, 1))
+    parser.add_argument("--only", help=f"suites, comma-separated: {', '.join(names)}")
+    parser.add_argument("--large", action="store_true", help=f"the large suites: {', '.join(LARGE)}")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each program (default 3)")
+    parser.add_argument("--share", type=float, default=1.0, help="make every log this much smaller, to try the harness")
     parser.add_argument("--work", type=Path, default=Path(__file__).parent.parent / "build" / "bench")
-    parser.add_argument("--foreign", action="store_true", help="also pandas and litellm, in environments made for them")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    forms = [form for form in FOLDERS if form in given.forms.split(",")]
-    bench = Bench(given.requests, given.days, given.work.resolve())
-    make_logs(bench, forms)
-    prices = bench.work / "prices.parquet"
-    benchmark_prices().write_parquet(prices)
-    expected = expected_table(bench.log)
-    programs = _programs(bench, forms, expected, prices, with_foreign=given.foreign)
-    for number in range(given.repeat):
-        print(f"round {number + 1} of {given.repeat}", flush=True)
-        warm([bench.path(form) for form in forms])
-        for program in programs:
-            try:
-                program()
-            except subprocess.CalledProcessError as error:
-                raise SystemExit(f"{error}\n{error.output}") from error
-    figures = {
-        "rows": bench.rows,
-        "days": bench.days,
-        "measured": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} × {_processor()}, {_memory_gb():.0f} GB",
-        "versions": {name: version(name) for name in ("polars", "duckdb", "pandera", "pyarrow", "dagster")},
-        "python": platform.python_version(),
-        "medians": {name: asdict(middle(runs)) for name, runs in bench.runs.items()},
-        "skipped": bench.skipped,
-    }
-    print_table(figures)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _programs(
-    bench: Bench, forms: Sequence[str], expected: pl.DataFrame, prices: Path, *, with_foreign: bool
-) -> list[Callable[[], object]]:
-    """In the order in which they are interleaved: each of ours next to its reference."""
-    parquet = str(bench.path("parquet"))
-    programs: list[Callable[[], object]] = []
-    if "parquet" in forms:
-        programs.append(lambda: bench.add("scan", run_fresh([*PROGRAM, "scan", parquet])))
-    for form in forms:
-        if form != "gz":
-            programs.append(lambda form=form: plain_sql(bench, form, expected, prices))  # type: ignore[misc]
-        programs.append(lambda form=form: our_job(bench, form, expected))  # type: ignore[misc]
-    if "parquet" in forms:
-        programs.append(lambda: our_stages(bench))
-        per_row = [*PROGRAM, "genai_prices", parquet, str(PER_ROW)]
-        programs.append(lambda: bench.add("per row, genai-prices", run_fresh(per_row)))
-    if with_foreign and "parquet" in forms:
-        table = str(bench.work / "pandas.parquet")
-        programs.append(lambda: foreign(bench, "pandas_script", [parquet, str(prices), table], "pandas script"))
-        programs.append(lambda: foreign(bench, "litellm_rows", [parquet, str(PER_ROW)], "per row, litellm"))
-    return programs
-
-
-RATIOS = (
-    ("whole job, parquet", "plain SQL, parquet", 1.0),
-    ("whole job, ndjson", "plain SQL, ndjson", 0.7),
-    ("whole job, gz", "whole job, ndjson", 2.0),
-    ("whole job, csv", "plain SQL, csv", None),
-    ("whole job, parquet", "pandas script", 0.25),
-    ("contract alone", "whole job, parquet", 0.2),
-)
-"""(ours, reference, at most): processor seconds of all processes, which a busy machine disturbs less than the clock."""
-
-
-def print_table(figures: dict[str, object]) -> None:
-    """Medians, rows a second, peak memory, and the ratios that are promised."""
-    medians = figures["medians"]
-    rows = figures["rows"]
-    assert isinstance(medians, dict)
-    assert isinstance(rows, int)
-    print(f"\n{rows:,} requests over {figures['days']} days on {figures['machine']}\n")
-    print(f"{'program':28s} {'wall s':>9s} {'cpu s':>9s} {'rows/s':>12s} {'peak GB':>8s}")
-    for name, run in medians.items():
-        told = PER_ROW if name.startswith("per row") else rows
-        speed, peak = told / run["wall"], run["peak_bytes"] / 1e9
-        print(f"{name:28s} {run['wall']:9.2f} {run['cpu']:9.2f} {speed:12,.0f} {peak:8.2f}")
-    print()
-    for ours, reference, most in RATIOS:
-        if ours in medians and reference in medians:
-            wall = medians[ours]["wall"] / medians[reference]["wall"]
-            cpu = medians[ours]["cpu"] / medians[reference]["cpu"]
-            target = "" if most is None else f"  (at most {most})"
-            print(f"{ours} ÷ {reference}: {wall:.2f} by the clock, {cpu:.2f} of processor time{target}")
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the figures in benchmarks/results and write the page from them"
     )
-    return names[0] if names else platform.processor() or platform.machine()
+    parser.add_argument("--table", action="store_true", help="measure nothing, print the table of what is known")
+    given = parser.parse_args()
+    work = given.work.resolve()
+    scratch = Scratch(work)
+    known = work / "results"
+    if given.share != 1:
+        known = work / f"results-{given.share:g}"
+        if given.keep:
+            parser.error("--keep wants the real sizes: leave --share out")
+    every = suites(scratch, given.repeat, given.share)
+    chosen = (
+        given.only.split(",") if given.only else LARGE if given.large else [n for n in names if n not in NOT_BY_DEFAULT]
+    )
+    unknown = sorted(set(chosen) - set(names))
+    if unknown:
+        parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(names)}")
+    for name in () if given.table else chosen:
+        started = time.perf_counter()
+        print(f"\n{name}", flush=True)
+        try:
+            figures = every[name]()
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(f"{name}: {error}\n{error.output}") from error
+        keep(figures.record(), known)
+        if given.keep:
+            keep(figures.record(), RESULTS)
+        print(f"  ({name}: {time.perf_counter() - started:.0f} s)", flush=True)
+    folders = [known] if given.share != 1 else [RESULTS, known]
+    print_table(kept(folders))
+    if given.keep:
+        from benchmarks.report import write_page
 
-
-def _memory_gb() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+        write_page()
 
 
 if __name__ == "__main__":

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import pyarrow.parquet as pq
 from litellm import cost_per_token
 
-table = pq.read_table(sys.argv[1]).slice(0, int(sys.argv[2])).to_pylist()
-for row in table:
+rows = next(pq.ParquetFile(sys.argv[1]).iter_batches(int(sys.argv[2]))).to_pylist()
+priced = 0
+wall, cpu = time.perf_counter(), time.process_time()
+for row in rows:
     try:
         cost_per_token(
             model=row["model"],
@@ -22,3 +26,6 @@ for row in table:
         )
     except Exception:  # noqa: BLE001  unknown models raise their own kinds of error
         continue
+    priced += 1
+seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+print("MEASURED " + json.dumps({**seconds, "rows": len(rows), "priced": priced}))

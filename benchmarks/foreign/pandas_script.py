@@ -13,18 +13,21 @@ prices = pd.read_parquet(prices_path)
 priced = log.merge(prices, on=["provider", "model"])
 in_force = (priced.started_at >= priced.valid_from) & (priced.valid_to.isna() | (priced.started_at < priced.valid_to))
 priced = priced[in_force]
+priced["usage_date"] = priced.started_at.dt.date
 priced["cost_pico"] = (
     priced.input_uncached_tokens * priced.input_pico
     + priced.cache_read_tokens * priced.cache_read_pico
     + priced.output_tokens * priced.output_pico
 )
 priced["input_tokens"] = priced.input_uncached_tokens + priced.cache_read_tokens
-grouped = priced.groupby([priced.started_at.dt.date.rename("usage_date"), priced.feature_tag.rename("feature")])
-table = grouped.agg(
+priced["total_tokens"] = priced.input_tokens + priced.output_tokens
+priced = priced.rename(columns={"feature_tag": "feature"})
+table = priced.groupby(["usage_date", "feature", "provider", "account", "model", "service_tier"]).agg(
     requests=("request_id", "size"),
     input_tokens=("input_tokens", "sum"),
     cached_input_tokens=("cache_read_tokens", "sum"),
     output_tokens=("output_tokens", "sum"),
+    total_tokens=("total_tokens", "sum"),
     cost_pico=("cost_pico", "sum"),
 )
 table.reset_index().to_parquet(table_path, index=False)

@@ -1,0 +1,94 @@
+"""What history costs: a night on top of three years and on top of a month, pricing again, a year computed again.
+
+What lives here: building homes with a long history once, working on copies of them. What does not: single-log jobs
+(job.py).
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+
+from benchmarks.figures import Figures
+from benchmarks.logs import Scratch, land, landed_log, tokenmart
+from pipelines.demo.benchmark_log import BENCHMARK_START
+
+LONG_DAYS, SHORT_DAYS = 1_095, 30
+OVERRIDE = ("gpt-4o", "--provider", "openai", "--component", "output", "--price", "11", "--source", "the benchmark")
+"""A user's own price for the model that a log holds on every day."""
+
+
+def measure_history(scratch: Scratch, requests: int, repeat: int) -> Figures:
+    """`requests` over three years: the first load, the same night on three years and on a month, pricing again."""
+    figures = Figures("history", f"{LONG_DAYS:,} days of history, {requests:,} requests in all")
+    days = scratch.daily_logs(requests, LONG_DAYS)
+    end = BENCHMARK_START + timedelta(days=LONG_DAYS)
+    [night] = scratch.daily_logs(requests // LONG_DAYS, 1, start=end, seed=11)
+    figures.state("requests of a day", requests // LONG_DAYS)
+    with scratch.home(_landed(days)) as long, scratch.home(_landed(days[-SHORT_DAYS:])) as short:
+        figures.add("first load, 1,095 daily files", tokenmart(long, "run", "--json", environment=_at(end)), requests)
+        _one_file(scratch, figures, requests, end)
+        tokenmart(short, "run", "--json", environment=_at(end))
+        for _ in range(repeat):
+            for label, home in (("30 days", short), ("1,095 days", long)):
+                with scratch.copy_of(home) as copy:
+                    land(copy, f"usage_table/{night.name}", night)
+                    after = _at(end + timedelta(days=1))
+                    run = tokenmart(copy, "run", "--json", environment=after)
+                    _expect_days(copy, 1 + (LONG_DAYS if home is long else SHORT_DAYS))
+                    figures.add(f"night after {label}", run, requests // LONG_DAYS)
+        for _ in range(repeat):
+            with scratch.copy_of(long) as copy:
+                figures.add("reprice, nothing changed", tokenmart(copy, "reprice", "--json", environment=_at(end)))
+                before = _cost(copy)
+                tokenmart(copy, "prices", "add", *OVERRIDE, "--from", str(BENCHMARK_START), environment=_at(end))
+                figures.add("reprice, a price of every day", tokenmart(copy, "reprice", "--json", environment=_at(end)))
+                if _cost(copy) == before:
+                    raise SystemExit("the price override changed nothing: there is nothing to measure")
+    return figures
+
+
+def _one_file(scratch: Scratch, figures: Figures, requests: int, end: date) -> None:
+    with scratch.home(landed_log("parquet", scratch.log(requests, LONG_DAYS, "parquet"))) as home:
+        figures.add("first load, one file", tokenmart(home, "run", "--json", environment=_at(end)), requests)
+
+
+def measure_backfill(scratch: Scratch, requests: int, days: int, repeat: int) -> Figures:
+    """A year computed again from its raw files in one Dagster run."""
+    figures = Figures("backfill", f"backfill of {days:,} days, {requests:,} requests in all")
+    end = BENCHMARK_START + timedelta(days=days)
+    with scratch.home(_landed(scratch.daily_logs(requests, days))) as home:
+        figures.add("first load of the year", tokenmart(home, "run", "--json", environment=_at(end)), requests)
+        last = end - timedelta(days=1)
+        for _ in range(repeat):
+            words = ("backfill", "--from", str(BENCHMARK_START), "--to", str(last), "--yes", "--json")
+            run = tokenmart(home, *words, environment=_at(end))
+            _expect_days(home, days)
+            figures.add("backfill", run, requests)
+    figures.state("processes started by the backfill", max(run.processes for run in figures.runs["backfill"]))
+    return figures
+
+
+def _landed(files: list[Path]) -> list[tuple[str, Path]]:
+    return [(f"usage_table/{path.name}", path) for path in files]
+
+
+def _at(day: date) -> dict[str, str]:
+    return {"TOKENMART_NOW": f"{day}T02:00:00Z", "TOKENMART_SETTLE_SECONDS": "0"}
+
+
+def _expect_days(home: Path, days: int) -> None:
+    found = _asked(home, "SELECT count(DISTINCT usage_date) FROM mart__feature_cost_daily WHERE requests > 0")
+    if found != days:
+        raise SystemExit(f"{found} days were published, not {days}")
+
+
+def _cost(home: Path) -> object:
+    return _asked(home, "SELECT sum(list_cost_usd) FROM mart__feature_cost_daily")
+
+
+def _asked(home: Path, sql: str) -> object:
+    with duckdb.connect(str(home / "marts" / "CURRENT" / "marts.duckdb"), read_only=True) as connection:
+        return connection.sql(sql).fetchall()[0][0]
