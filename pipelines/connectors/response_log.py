@@ -21,7 +21,16 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role, canonical_usage, service_tier
-from pipelines.connectors.native.usage import FAMILIES, FAULTS, SDK_SIGN, SDK_USAGE_SHAPE, USAGE_SHAPE, read_usage
+from pipelines.connectors.native.usage import (
+    FAMILIES,
+    FAULTS,
+    SDK_SIGN,
+    SDK_USAGE_SHAPE,
+    USAGE_SHAPE,
+    all_names,
+    fields_among,
+    read_usage,
+)
 from pipelines.connectors.reading.instants import instants_from_numbers, parse_instants
 from pipelines.connectors.reading.json_documents import count_lines
 from pipelines.connectors.reading.json_lines import JSON, TEXT, Shape, read_json_lines
@@ -30,21 +39,14 @@ from pipelines.connectors.reading.providers import provider_name
 from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
 from pipelines.connectors.reading.tag_text import read_tags
 
-_IDENTIFIERS = (
-    "provider",
-    "model",
-    "request_id",
-    "feature",
-    "feature_tag",
-    "user_id",
-    "session_id",
-    "api_key_id",
-    "account",
-    "service_tier",
-    "region",
-    "status",
-    "user_group",
-)
+_IDENTIFIERS = ("provider", "model", "request_id", "feature", "user_id", "account")
+_OPTIONAL: Shape = {
+    **dict.fromkeys(
+        ("feature_tag", "session_id", "api_key_id", "service_tier", "region", "status", "user_group"), TEXT
+    ),
+    "tags": JSON,
+}
+"""Fields that few logs have: they are looked for where the file mentions them."""
 _BODY_IDENTIFIERS = (
     "id",
     "responseId",
@@ -98,12 +100,13 @@ CONNECTOR = ResponseLog()
 
 
 def _shape(path: Path) -> Shape:
-    """The fields worth looking for: of usage objects those that the file mentions, of bodies none if it has none."""
+    """The fields worth looking for: those that the file mentions, of bodies none if it has none."""
     known = {**USAGE_SHAPE, **SDK_USAGE_SHAPE}
-    mentioned = names_in(path, [*known, SDK_SIGN, "response"])
+    mentioned = names_in(path, [*all_names(known), *_OPTIONAL, SDK_SIGN, "response"])
     fields = SDK_USAGE_SHAPE if SDK_SIGN in mentioned else USAGE_SHAPE
-    usage = {name: kind for name, kind in fields.items() if name in mentioned or name in _ALWAYS}
-    line: Shape = {"timestamp": TEXT, **dict.fromkeys(_IDENTIFIERS, TEXT), "tags": JSON, "usage": usage}
+    usage = fields_among(fields, {*mentioned, *_ALWAYS})
+    optional = {name: kind for name, kind in _OPTIONAL.items() if name in mentioned}
+    line: Shape = {"timestamp": TEXT, **dict.fromkeys(_IDENTIFIERS, TEXT), **optional, "usage": usage}
     if "response" not in mentioned:
         return line
     body = {
@@ -118,7 +121,8 @@ def _shape(path: Path) -> Shape:
 
 
 def _batch(chunk: pl.DataFrame) -> Batch:
-    lines, faults = _served(chunk), _faults(chunk)
+    absent = [pl.lit(None, dtype=pl.String).alias(name) for name in _OPTIONAL if name not in chunk.columns]
+    lines, faults = _served(chunk.with_columns(absent)), _faults(chunk)
     lines, rejected = split_faults(lines, faults)
     rows = pl.concat(list(_rows(lines)), how="diagonal")
     if rows["fault"].null_count() < len(rows):

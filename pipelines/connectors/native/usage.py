@@ -7,7 +7,7 @@ Rules: every token stands in exactly one leaf; the identities hold on recorded r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -113,7 +113,8 @@ def read_usage(frame: pl.DataFrame, usage: str = "usage", *, family: str | None 
     """One row per record and billed part, with USAGE_COLUMNS in place of the struct column `usage`.
 
     Needs `record_number`, `provider` (our name, may be NULL), `model` (the served one, may be NULL) and `usage`, a
-    struct of USAGE_SHAPE or SDK_USAGE_SHAPE, or of one family's own shape where `family` names it (a key of FAMILIES).
+    struct of USAGE_SHAPE or SDK_USAGE_SHAPE, or of one family's own shape where `family` names it (a key of FAMILIES),
+    or of some of their fields (fields_among).
     Fields of the shape that the struct does not have are read as absent.
     `upstream` (OpenRouter's word for who served the call) is used if present. Other columns are carried along.
     `provider` and `model` change on rows that another provider or model bills; the first row of a record has
@@ -177,9 +178,42 @@ def _members(
     rows = flat.select(used)
     if is_member is not None:
         rows = rows.filter(is_member)
-    types: dict[str, Any] = {name: polars_type(kind) for name, kind in shape.items() if name not in used}
-    types |= {field.name: field.dtype for field in fields if field.name not in used}
-    return rows.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in types.items())
+    absent = [pl.lit(None, dtype=polars_type(kind)).alias(name) for name, kind in shape.items() if name not in used]
+    partial = [_completed(pl.col(name), rows.schema[name], shape[name]) for name in used if name in shape]
+    return rows.with_columns(*absent, *partial)
+
+
+def _completed(value: pl.Expr, dtype: object, kind: Any) -> pl.Expr:
+    """An object with the fields of its shape that the reader left out, all NULL."""
+    if not isinstance(dtype, pl.Struct) or not isinstance(kind, Mapping):
+        return value
+    have = dtype.to_schema()
+    absent = [pl.lit(None, dtype=polars_type(inner)).alias(name) for name, inner in kind.items() if name not in have]
+    partial = [
+        _completed(pl.field(name), have[name], kind[name]).alias(name)
+        for name in have
+        if isinstance(have[name], pl.Struct) and isinstance(kind.get(name), Mapping)
+    ]
+    return value.struct.with_fields(*absent, *partial) if absent or partial else value
+
+
+def all_names(shape: Shape) -> Iterator[str]:
+    """Every name of a shape, those of inner objects too."""
+    for name, kind in shape.items():
+        yield name
+        inner = kind[0] if isinstance(kind, list) else kind
+        if isinstance(inner, Mapping):
+            yield from all_names(inner)
+
+
+def fields_among(shape: Shape, names: Collection[str]) -> Shape:
+    """A shape without the fields whose name is none of `names`; an object keeps one field at least."""
+    found: dict[str, Any] = {}
+    for name, kind in shape.items():
+        if name in names:
+            inner = fields_among(kind, names) if isinstance(kind, Mapping) else kind
+            found[name] = inner or dict([next(iter(kind.items()))])
+    return found
 
 
 def _read_family(rows: pl.DataFrame, family: str | None) -> pl.DataFrame:
