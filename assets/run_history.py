@@ -15,12 +15,19 @@ from pathlib import Path
 from dagster._core.events import DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig
+from dagster._core.storage.sqlite_storage import (
+    DagsterSqliteStorage,
+    SqliteStorageConfig,
+    _event_logs_directory,
+    _runs_directory,
+    _schedule_directory,
+)
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.pool import NullPool
 
 _TOLD_AT_ONCE = frozenset(
     {
@@ -36,17 +43,40 @@ first of another kind."""
 
 
 class HomeStorage(DagsterSqliteStorage):
-    """Dagster's SQLite storage with this event log in it."""
+    """Dagster's SQLite storage, whose connections stay open and whose events are written step by step."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data)
-        self._event_log_storage = StepwiseEventLog(self._event_log_storage._base_dir)
+        super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
+        self.base_dir = base_dir
+        self._inst_data = inst_data
+        self._run_storage = HomeRuns.from_local(_runs_directory(base_dir))
+        self._event_log_storage = StepwiseEventLog(_event_logs_directory(base_dir))
+        self._schedule_storage = SqliteScheduleStorage.from_local(_schedule_directory(base_dir))
 
     @classmethod
     def from_config_value(  # type: ignore[override] # Dagster's own storages narrow it in the same way
         cls, inst_data: ConfigurableClassData | None, config_value: SqliteStorageConfig
     ) -> "HomeStorage":
         return cls.from_local(inst_data=inst_data, **config_value)
+
+
+class HomeRuns(SqliteRunStorage):
+    """Dagster's list of runs over one engine: closing the last connection would write the file anew every time."""
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engine = create_engine(conn_string)
+        super().__init__(conn_string, inst_data)
+
+    def dispose(self) -> None:
+        """Close the file."""
+        self._engine.dispose()
+        super().dispose()
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection within a transaction."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
 
 
 class StepwiseEventLog(SqliteEventLogStorage):
@@ -71,8 +101,10 @@ class StepwiseEventLog(SqliteEventLogStorage):
             self._end(commit=True)
 
     def dispose(self) -> None:
-        """Commit what waits."""
+        """Commit what waits and close the files."""
         self._end(commit=True)
+        for engine in self._engines.values():
+            engine.dispose()
         super().dispose()
 
     def has_table(self, table_name: str) -> bool:
@@ -110,9 +142,7 @@ class StepwiseEventLog(SqliteEventLogStorage):
         """One engine per file: it remembers the statements that it has translated."""
         if shard not in self._engines:
             engine = create_engine(
-                self.conn_string_for_shard(shard),
-                poolclass=NullPool,
-                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+                self.conn_string_for_shard(shard), connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
             )
             path = Path(self.path_for_shard(shard))
             if not path.exists() or not path.stat().st_size:

@@ -19,7 +19,7 @@ from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty, polars_schema
 from pipelines.lake import MOST_WAITING, Lake, Partition, Replacement, combined_digest
 from pipelines.settings import Settings
-from pipelines.warehouse import create_view, session
+from pipelines.warehouse import create_view, shared_session
 
 ALL = "all"
 
@@ -89,7 +89,7 @@ class Workbench:
         if finds_nothing and sql in self._of_nothing:
             return self._of_nothing[sql]
         if self._connection is None:
-            self._connection = self._closing.enter_context(session(self.settings))
+            self._connection = self._closing.enter_context(shared_session(self.settings))
         for table in tables:
             files = self.files(table, key)
             if self._shown.get(table) != files:

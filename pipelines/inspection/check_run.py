@@ -24,7 +24,7 @@ from pipelines.publish.readers import open_snapshot
 from pipelines.settings import Settings
 from pipelines.sqlmodel import SqlCheck, shipped_checks
 from pipelines.transforms.deduplication import id_hashes
-from pipelines.warehouse import create_view, session
+from pipelines.warehouse import create_view, shared_session
 
 SAMPLE_ROWS = 5
 ON_LAKE = "lake"
@@ -107,7 +107,7 @@ def checks_on_lake(
                 asked = {key: text for key, text in asked.items() if not _is_remembered(check, held, key, text)}
             outcome = CheckOutcome(check.name, check.title, check.severity, ON_LAKE, 0)
             if asked:
-                connection = connection or closing.enter_context(session(settings))
+                connection = connection or closing.enter_context(shared_session(settings))
                 _show(connection, lake, check, held, asked)
                 outcome = _ask(connection, check, ON_LAKE, sample_rows)
             outcomes.append(outcome)
