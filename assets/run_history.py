@@ -133,6 +133,7 @@ class StepwiseEventLog(SqliteEventLogStorage):
         if self._writer == threading.get_ident():
             if shard not in self._open:
                 self._open[shard] = self._engine(shard).connect()
+                self._open[shard].begin()
             yield self._open[shard]
             return
         with self._db_lock, self._engine(shard).connect() as connection, connection.begin():

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import lake as lake_module
 from pipelines.errors import BusyError, ContractError
-from pipelines.lake import Lake, Partition, combined_digest, file_sha256
+from pipelines.lake import Lake, Partition, Replacement, combined_digest, file_sha256
 
 
 class Counted(pa.DataFrameModel):
@@ -109,6 +109,25 @@ def test_replaced_partitions_become_known_together(lake):
         assert lake.partitions("core__x") == {}
         assert lake.read("core__x", "a") is None
     assert list(lake.partitions("core__x")) == ["a", "b"]
+
+
+def test_a_kill_between_the_renames_leaves_no_partition_that_passes_for_what_it_was(lake, monkeypatch):
+    lake.write("core__x", "a", FRAME, Counted, signature="made of y")
+    lake.write("core__x", "b", FRAME, Counted, signature="made of y")
+    rename = lake_module.os.replace
+
+    def die_at_the_second(source, target):
+        if target == lake.path("core__x", "b"):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(lake_module.os, "replace", die_at_the_second)
+    replacement = Replacement(lake)
+    for key in ("a", "b"):
+        replacement.write("core__x", key, FRAME.head(1), Counted, signature="made of z")
+    with pytest.raises(KeyboardInterrupt):
+        replacement.commit()
+    assert {partition.signature for partition in lake.partitions("core__x").values()} == {""}
 
 
 def test_what_a_killed_writer_left_aside_is_cleared_by_the_next(lake):

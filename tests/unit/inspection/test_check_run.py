@@ -10,7 +10,14 @@ import duckdb
 import polars as pl
 import pytest
 
-from pipelines.inspection.check_run import false_sentences_about_marts, lake_promises, run_all_checks
+from pipelines.contracts.dictionary import contract_of
+from pipelines.inspection import check_run
+from pipelines.inspection.check_run import (
+    checks_on_lake,
+    false_sentences_about_marts,
+    lake_promises,
+    run_all_checks,
+)
 from pipelines.lake import Lake, write_parquet
 from pipelines.settings import Settings
 from pipelines.sqlmodel import load_checks
@@ -51,6 +58,26 @@ def test_before_the_first_publish_only_the_lake_is_asked(tmp_path: Path) -> None
     outcomes = run_all_checks(settings)
     assert {outcome.asked_of for outcome in outcomes} == {"lake"}
     assert all(outcome.is_true for outcome in outcomes)
+
+
+def test_what_was_found_true_is_not_asked_again_until_its_tables_change(
+    copied_home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of __unlogged__ leaves the daily mart: its month is asked again, and again, until it is put right."""
+    lake, table, checks = Lake(copied_home.lake), "mart__feature_cost_daily", load_checks()
+    checks_on_lake(copied_home, checks)
+    with monkeypatch.context() as patch:
+        patch.setattr(check_run, "shared_session", lambda _settings: pytest.fail("nothing changed"))
+        true = {name: check for name, check in checks.items() if name != "no_landed_file_is_rejected"}
+        assert all(outcome.is_true for outcome in checks_on_lake(copied_home, true))
+    whole = lake.read(table, "2026-11")
+    assert whole is not None
+    lake.write(table, "2026-11", whole.filter(pl.col("feature") != "__unlogged__"), contract_of(table))
+    for _ in range(2):
+        false = {outcome.name for outcome in checks_on_lake(copied_home, checks) if outcome.stops_publishing}
+        assert "months_are_the_sum_of_their_days" in false
+    lake.write(table, "2026-11", whole, contract_of(table))
+    assert not [outcome for outcome in checks_on_lake(copied_home, checks) if outcome.stops_publishing]
 
 
 def test_a_mart_that_lost_a_row_is_caught(copied_home: Settings) -> None:
