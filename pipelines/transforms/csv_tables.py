@@ -22,27 +22,17 @@ from pipelines.quantities import parse_decimal
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where rows stand: file label and each row's line (1 = the header)."""
-
-    file: str
-    lines: list[int]
-
-    def __getitem__(self, row: int) -> str:
-        return f"{self.file}, line {self.lines[row]}"
-
-    def texts(self) -> pl.Series:
-        """All of them as text."""
-        lines = pl.Series(self.lines, dtype=pl.Int64)
-        return pl.select(pl.format("{}, line {}", pl.lit(self.file), lines)).to_series()
-
-
-@dataclass(frozen=True)
 class TextTable:
-    """A CSV as text: column → cells (NULL for an empty cell or an absent column), and each row's place."""
+    """CSVs as text: column → cells (NULL for an empty cell or an absent column), and each row's file and line."""
 
     columns: dict[str, pl.Series]
-    places: Places
+    places: pl.Series
+
+    @classmethod
+    def of_all(cls, tables: Sequence[TextTable]) -> TextTable:
+        """The rows of several tables with the same columns; at least one is given."""
+        columns = {name: pl.concat([table.columns[name] for table in tables]) for name in tables[0].columns}
+        return cls(columns, pl.concat([table.places for table in tables]))
 
 
 def read_text_table(path: Path, known: Iterable[str], *, label: str) -> TextTable:
@@ -94,10 +84,11 @@ def read_text_table(path: Path, known: Iterable[str], *, label: str) -> TextTabl
     cells = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
     cells = cells.with_columns(pl.all().str.strip_chars()).with_columns(pl.when(pl.all() != "").then(pl.all()))
     absent = [pl.lit(None, dtype=pl.String).alias(name) for name in names if name not in header]
-    told = cells.with_columns(*absent, pl.Series("", lines, dtype=pl.Int64)).filter(
+    numbers = pl.Series("", lines, dtype=pl.Int64)
+    told = cells.with_columns(*absent, pl.format("{}, line {}", pl.lit(label), numbers).alias("")).filter(
         ~pl.all_horizontal(pl.col(header).is_null())
     )
-    return TextTable({name: told[name] for name in names}, Places(label, told[""].to_list()))
+    return TextTable({name: told[name] for name in names}, told[""])
 
 
 def _check_header(header: Sequence[str], known: Sequence[str], label: str) -> None:
@@ -117,7 +108,7 @@ def _check_header(header: Sequence[str], known: Sequence[str], label: str) -> No
         )
 
 
-def typed_column(name: str, cells: pl.Series, dtype: pl.DataType, places: Places) -> pl.Series:
+def typed_column(name: str, cells: pl.Series, dtype: pl.DataType, places: pl.Series) -> pl.Series:
     """Text cells as a column of `dtype`; NULL stays NULL. Each distinct text is cast once.
 
     Raises ReferenceTableError with the place of the first cell that is no such value, or has more decimals than fit.

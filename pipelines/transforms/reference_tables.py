@@ -20,7 +20,6 @@ from pipelines.contracts.fields import breaches, polars_schema
 from pipelines.errors import ReferenceTableError
 from pipelines.settings import SHIPPED_REFERENCE, Settings
 from pipelines.transforms.csv_tables import (
-    Places,
     TextTable,
     glob_regex,
     read_text_table,
@@ -201,14 +200,11 @@ def reference_digest(settings: Settings) -> str:
 
 def _read(table: Table, root: Path, *, is_home: bool) -> pl.DataFrame:
     columns = table.columns()
-    frames = []
-    for path in table.files(root):
-        text = read_text_table(path, columns, label=_label(path, root, is_home=is_home))
-        frames.append(_typed(table, text, is_home=is_home))
-    if not frames:
+    texts = [read_text_table(path, columns, label=_label(path, root, is_home=is_home)) for path in table.files(root)]
+    if not any(len(text.places) for text in texts):
         schema = {**polars_schema(table.contract), "is_home": pl.Boolean(), "_where": pl.String()}
         return pl.DataFrame(schema=schema)
-    merged = pl.concat(frames)
+    merged = _typed(table, TextTable.of_all(texts), is_home=is_home)
     key = [*table.key, "valid_from"] if table.is_dated else [*table.key]
     twice = merged.filter(merged.select(key).is_duplicated())
     if not twice.is_empty():
@@ -232,10 +228,10 @@ def _typed(table: Table, text: TextTable, *, is_home: bool) -> pl.DataFrame:
         frame = frame.with_columns(pl.Series(regex, derived, dtype=pl.String))
     frame = frame.select(polars_schema(table.contract).keys())
     _check_contract(table, frame, text.places)
-    return frame.with_columns(pl.lit(is_home).alias("is_home"), text.places.texts().alias("_where"))
+    return frame.with_columns(pl.lit(is_home).alias("is_home"), text.places.alias("_where"))
 
 
-def _check_contract(table: Table, frame: pl.DataFrame, places: Places) -> None:
+def _check_contract(table: Table, frame: pl.DataFrame, places: pl.Series) -> None:
     broken = breaches(table.contract, frame)
     if broken.is_empty():
         return
