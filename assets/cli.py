@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -88,8 +89,9 @@ def console() -> None:
     except SystemExit as left:
         if not isinstance(left.code, int | None):
             raise
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(left.code or 0)
 
 

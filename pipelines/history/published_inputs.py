@@ -71,8 +71,8 @@ class Generation:
         sha256 = self.digests(table).get(key)
         if sha256 is None:
             return None
-        path = _shared(self.root.parent, sha256)
-        return path if path.exists() else None
+        own = self.root / table / f"{key}.parquet"  # generations of earlier versions held their files themselves
+        return next((path for path in (_shared(self.root.parent, sha256), own) if path.exists()), None)
 
     def read(self, table: str, key: str) -> pl.DataFrame | None:
         """One partition as it was, None where there was none."""
