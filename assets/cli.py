@@ -45,7 +45,7 @@ def choose_home(
         typer.Option(
             "--home",
             metavar="DIR",
-            help="Folder of landing/, reference/, lake/ and marts/ (default: TOKENMART_HOME, else data/home).",
+            help="Folder of landing/, reference/, lake/, closed/ and marts/ (default: TOKENMART_HOME, else data/home).",
         ),
     ] = None,
     version: Annotated[

@@ -26,7 +26,7 @@ from pipelines.lake import Lake, file_sha256
 from pipelines.publish.snapshot import snapshot_at
 from pipelines.settings import Settings
 from pipelines.sqlmodel import load_checks
-from tests.integration.nights import home_settings, land, night, published, refer
+from tests.integration.nights import built, home_settings, land, night, published, refer
 from tests.integration.small_month import (
     DAYS,
     MONTH,
@@ -228,6 +228,20 @@ def test_a_month_that_is_not_over_is_refused(home: Path) -> None:
     early = home_settings(home, datetime(2026, 9, 30, 23, tzinfo=UTC))
     night(early)
     assert [reason for reason in reasons_against(early, MONTH) if "not over" in reason]
+
+
+def test_days_that_become_final_by_time_alone_pass_the_checks_of_their_month(tmp_path: Path) -> None:
+    """On 1 October 2 September may still be restated, on 10 October no more; 30 September may for long. So daily rows
+    of one month of two change their status, and the monthly table does not change at all."""
+    whole_month(tmp_path, [DAYS[1], date(2026, 9, 30), date(2026, 10, 1)])
+    checks = {name: check for name, check in load_checks().items() if check.severity == "fail"}
+    for now in (datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 10, 10, tzinfo=UTC)):
+        settings = home_settings(tmp_path, now)
+        built(settings)
+        assert [outcome.title for outcome in checks_on_lake(settings, checks) if not outcome.is_true] == []
+    mart = Lake(settings.lake).read("mart__feature_cost_daily", MONTH)
+    assert mart is not None
+    assert set(mart["cost_status"]) == {"final", "provisional"}
 
 
 def test_several_causes_of_one_change_are_told_apart_in_dollars(home: Path) -> None:
