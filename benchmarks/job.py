@@ -1,7 +1,7 @@
 """The nightly job on one log, next to its references: whole, by stages, its core alone, its contract alone.
 
-What lives here: which programs of a size are run, in which order, each compared with the oracle before it is timed. What
-does not: the programs (programs.py), references with an environment of their own (rivals.py).
+What lives here: which programs of a size are run, in which order, each compared with the oracle before it is timed.
+What does not: the programs (programs.py), references with an environment of their own (rivals.py).
 """
 
 from __future__ import annotations

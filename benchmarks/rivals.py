@@ -113,7 +113,7 @@ def _ccusage(scratch: Scratch, figures: Figures, sessions: Path, entries: int) -
 
 def _node_program(scratch: Scratch, package: str) -> Path:
     folder = scratch.root / f"node-{package.replace('@', '-')}"
-    command = folder / "node_modules" / ".bin" / package.split("@")[0]
+    command = folder / "node_modules" / ".bin" / package.split("@", maxsplit=1)[0]
     if not command.exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text('{"private": true}\n', encoding="utf-8")

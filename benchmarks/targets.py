@@ -2,7 +2,7 @@
 
 What lives here: one line per promise: where its figures are, what it must be and what we would be proud of. What does
 not: measuring, layout of the page (report.py).
-A ratio is looked at twice, by the clock and by processor time of all processes: a busy machine disturbs the second less.
+A ratio is looked at twice, by the clock and by processor time of all processes: a busy machine disturbs that less.
 A promise is met when every look keeps it.
 """
 
