@@ -19,7 +19,7 @@ from benchmarks.oracle import same_table
 from benchmarks.rivals import pandas_script
 
 STAGES = ("ingest", "merge", "reference", "rollup", "tables", "publish")
-VARIANTS = ("plain_distinct", "plain_grouped", "plain_late_prices", "plain_asof")
+VARIANTS = ("plain_by_id", "plain_distinct", "plain_grouped", "plain_late_prices", "plain_asof")
 """Other ways to write the reference query, kept to show that it is not a straw man."""
 
 

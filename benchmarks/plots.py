@@ -31,7 +31,7 @@ def promises_plot(lines: Sequence[Line]) -> str:
     height = 74 + row * len(shown)
     parts = [
         _open(
-            height, "Promises: what was measured as a share of what it must be (1 is just kept, left of it is better)"
+            height, "Measured as a share of what it must be: left of 1 is kept. Ratios by the clock | by processor time"
         )
     ]
     for power in range(int(low), int(high) + 1):

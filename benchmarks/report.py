@@ -83,8 +83,8 @@ def _programs(records: Mapping[str, Record], suite: str) -> str:
     for name, run in record["programs"].items():
         if name.startswith("stage "):
             continue
-        handled = run["rows"]
         own = run["told"] if name.startswith("per row") else run
+        handled = own.get("rows")
         speed = f"{handled / own['wall']:,.0f}" if handled else ""
         rows.append(
             (name, f"{run['wall']:.2f}", f"{run['cpu']:.2f}", speed, f"{run['peak_bytes'] / 1e9:.2f}", str(run["runs"]))
