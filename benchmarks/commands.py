@@ -11,7 +11,9 @@ import subprocess
 from benchmarks.figures import Figures
 from benchmarks.logs import NIGHT, Scratch, landed_log, program, tokenmart
 
-QUESTION = "SELECT feature, sum(effective_cost_usd) AS cost_usd FROM mart__feature_cost_monthly GROUP BY feature ORDER BY 2 DESC"
+QUESTION = (
+    "SELECT feature, sum(effective_cost_usd) AS cost_usd FROM mart__feature_cost_monthly GROUP BY feature ORDER BY 2"
+)
 
 
 def measure_commands(scratch: Scratch, rows: int, repeat: int) -> Figures:

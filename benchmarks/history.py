@@ -15,32 +15,32 @@ from benchmarks.figures import Figures
 from benchmarks.logs import Scratch, land, landed_log, tokenmart
 from pipelines.demo.benchmark_log import BENCHMARK_START
 
-LONG_DAYS, SHORT_DAYS = 1_095, 30
+SHORT_DAYS = 30
 OVERRIDE = ("gpt-4o", "--provider", "openai", "--component", "output", "--price", "11", "--source", "the benchmark")
 """A user's own price for the model that a log holds on every day."""
 
 
-def measure_history(scratch: Scratch, requests: int, repeat: int) -> Figures:
-    """`requests` over three years: the first load, the same night on three years and on a month, pricing again."""
-    figures = Figures("history", f"{LONG_DAYS:,} days of history, {requests:,} requests in all")
-    days = scratch.daily_logs(requests, LONG_DAYS)
-    end = BENCHMARK_START + timedelta(days=LONG_DAYS)
-    [night] = scratch.daily_logs(requests // LONG_DAYS, 1, start=end, seed=11)
-    figures.state("requests of a day", requests // LONG_DAYS)
-    with scratch.home(_landed(days)) as long, scratch.home(_landed(days[-SHORT_DAYS:])) as short:
-        figures.add("first load, 1,095 daily files", tokenmart(long, "run", "--json", environment=_at(end)), requests)
-        _one_file(scratch, figures, requests, end)
-        tokenmart(short, "run", "--json", environment=_at(end))
+def measure_history(scratch: Scratch, requests: int, long: int, repeat: int) -> Figures:
+    """`requests` over `long` days: the first load, the same night on all of them and on a month, pricing again."""
+    figures = Figures("history", f"{long:,} days of history, {requests:,} requests in all")
+    days = scratch.daily_logs(requests, long)
+    end = BENCHMARK_START + timedelta(days=long)
+    [night] = scratch.daily_logs(requests // long, 1, start=end, seed=11)
+    figures.state("requests of a day", requests // long)
+    with scratch.home(_landed(days)) as old, scratch.home(_landed(days[-SHORT_DAYS:])) as young:
+        figures.add("first load, daily files", tokenmart(old, "run", "--json", environment=_at(end)), requests)
+        _one_file(scratch, figures, requests, long, end)
+        tokenmart(young, "run", "--json", environment=_at(end))
         for _ in range(repeat):
-            for label, home in (("30 days", short), ("1,095 days", long)):
+            for label, home in (("a month", young), ("the long history", old)):
                 with scratch.copy_of(home) as copy:
                     land(copy, f"usage_table/{night.name}", night)
                     after = _at(end + timedelta(days=1))
                     run = tokenmart(copy, "run", "--json", environment=after)
-                    _expect_days(copy, 1 + (LONG_DAYS if home is long else SHORT_DAYS))
-                    figures.add(f"night after {label}", run, requests // LONG_DAYS)
+                    _expect_day(copy, end)
+                    figures.add(f"night after {label}", run, requests // long)
         for _ in range(repeat):
-            with scratch.copy_of(long) as copy:
+            with scratch.copy_of(old) as copy:
                 figures.add("reprice, nothing changed", tokenmart(copy, "reprice", "--json", environment=_at(end)))
                 before = _cost(copy)
                 tokenmart(copy, "prices", "add", *OVERRIDE, "--from", str(BENCHMARK_START), environment=_at(end))
@@ -50,8 +50,8 @@ def measure_history(scratch: Scratch, requests: int, repeat: int) -> Figures:
     return figures
 
 
-def _one_file(scratch: Scratch, figures: Figures, requests: int, end: date) -> None:
-    with scratch.home(landed_log("parquet", scratch.log(requests, LONG_DAYS, "parquet"))) as home:
+def _one_file(scratch: Scratch, figures: Figures, requests: int, days: int, end: date) -> None:
+    with scratch.home(landed_log("parquet", scratch.log(requests, days, "parquet"))) as home:
         figures.add("first load, one file", tokenmart(home, "run", "--json", environment=_at(end)), requests)
 
 
@@ -61,12 +61,14 @@ def measure_backfill(scratch: Scratch, requests: int, days: int, repeat: int) ->
     end = BENCHMARK_START + timedelta(days=days)
     with scratch.home(_landed(scratch.daily_logs(requests, days))) as home:
         figures.add("first load of the year", tokenmart(home, "run", "--json", environment=_at(end)), requests)
-        last = end - timedelta(days=1)
+        ranges = {"backfill of 30 days": min(days, SHORT_DAYS), "backfill": days}
         for _ in range(repeat):
-            words = ("backfill", "--from", str(BENCHMARK_START), "--to", str(last), "--yes", "--json")
-            run = tokenmart(home, *words, environment=_at(end))
-            _expect_days(home, days)
-            figures.add("backfill", run, requests)
+            for label, length in ranges.items():
+                last = BENCHMARK_START + timedelta(days=length - 1)
+                words = ("backfill", "--from", str(BENCHMARK_START), "--to", str(last), "--yes", "--json")
+                run = tokenmart(home, *words, environment=_at(end))
+                _expect_days(home, days)
+                figures.add(label, run, requests * length // days)
     figures.state("processes started by the backfill", max(run.processes for run in figures.runs["backfill"]))
     return figures
 
@@ -83,6 +85,11 @@ def _expect_days(home: Path, days: int) -> None:
     found = _asked(home, "SELECT count(DISTINCT usage_date) FROM mart__feature_cost_daily WHERE requests > 0")
     if found != days:
         raise SystemExit(f"{found} days were published, not {days}")
+
+
+def _expect_day(home: Path, day: date) -> None:
+    if not _asked(home, f"SELECT sum(requests) FROM mart__feature_cost_daily WHERE usage_date = DATE '{day}'"):
+        raise SystemExit(f"nothing was published for {day}")
 
 
 def _cost(home: Path) -> object:

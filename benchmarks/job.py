@@ -1,7 +1,7 @@
 """The nightly job on one log, next to its references: whole, by stages, its core alone, its contract alone.
 
-What lives here: which programs of a size are run, in which order, each compared with the oracle before it is timed. What
-does not: the programs (programs.py), references with an environment of their own (rivals.py).
+What lives here: which programs of a size are run, in which order, each compared with the oracle before it is timed.
+What does not: the programs (programs.py), references with an environment of their own (rivals.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.oracle import same_table
 from benchmarks.rivals import pandas_script
 
 STAGES = ("ingest", "merge", "reference", "rollup", "tables", "publish")
-VARIANTS = ("plain_distinct", "plain_grouped", "plain_late_prices", "plain_asof")
+VARIANTS = ("plain_by_id", "plain_distinct", "plain_grouped", "plain_late_prices", "plain_asof")
 """Other ways to write the reference query, kept to show that it is not a straw man."""
 
 

@@ -185,14 +185,19 @@ def work_on_little(rows: int) -> None:
     from pipelines.connectors import usage_files
     from pipelines.connectors.reading import json_lines
 
-    for module, name in ((usage_files, "_PARQUET_ROWS"), (lake, "ROW_GROUP_ROWS")):
+    chunks = {
+        (usage_files, "_PARQUET_ROWS"): rows,
+        (usage_files, "_CSV_BLOCK"): 32 * rows,
+        (lake, "ROW_GROUP_ROWS"): rows,
+    }
+    for (module, name), size in chunks.items():
         if not hasattr(module, name):
             raise AttributeError(f"{module.__name__} has no {name} any more: name the chunk that took its place")
-        setattr(module, name, rows)
-    usage_files._CSV_BLOCK = 256 * 1024  # noqa: SLF001
-    if "chunk_rows" not in json_lines.read_json_lines.__kwdefaults__:
+        setattr(module, name, size)
+    defaults = json_lines.read_json_lines.__kwdefaults__
+    if "chunk_rows" not in defaults:
         raise AttributeError("read_json_lines has no chunk_rows any more: name the chunk that took its place")
-    json_lines.read_json_lines.__kwdefaults__["chunk_rows"] = rows
+    defaults["chunk_rows"] = rows
 
 
 def digests(home: str) -> None:

@@ -1,80 +1,188 @@
-"""The page of results: figures of `run.py --json` as a table and a plot, between two marks of benchmarks/README.md.
+"""benchmarks/README.md and its plots, from benchmarks/results/*.json and the text of page.md.
 
-What lives here: formatting. What does not: measuring. `python -m benchmarks.report results/*.json`
+What lives here: filling the marks of page.md with tables. What does not: measuring, what is promised (targets.py), how
+a plot is drawn (plots.py), the words around the tables (page.md). `python -m benchmarks.report` writes the page.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import sys
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import RESULTS, kept
+from benchmarks.plots import promises_plot, scaling_plot
+from benchmarks.targets import lines
+
 HERE = Path(__file__).parent
+WORDS = HERE / "page.md"
 PAGE = HERE / "README.md"
-PLOT = HERE / "results.svg"
-BEGIN, END = "<!-- figures: written by benchmarks/report.py -->", "<!-- end of figures -->"
-_COLOURS = {"whole job": "#1b6ca8", "plain SQL": "#c8553d"}
-_OTHER = "#8a8f98"
+SIZES = ("job-1m", "job-10m", "job-100m")
+_MARK = re.compile(r"^\{\{(\w+)(?: ([^}]*))?\}\}$", re.MULTILINE)
+_NOTICE = "<!-- Written by `python -m benchmarks.report` from page.md and results/: change those. -->"
+Record = Mapping[str, Any]
 
 
-def table(figures: dict[str, Any]) -> str:
-    """One measurement as Markdown."""
-    rows = figures["rows"]
-    lines = [
-        f"### {rows:,} requests over {figures['days']} days",
-        "",
-        f"Measured {figures['measured']} on {figures['machine']}, Python {figures['python']}, "
-        + ", ".join(f"{name} {number}" for name, number in figures["versions"].items())
-        + ".",
-        "",
-        "| program | wall, s | processor, s | requests a second | peak memory, GB |",
-        "|---|---:|---:|---:|---:|",
+def write_page(results: Path = RESULTS, page: Path = PAGE) -> None:
+    """Write the page and its two plots beside it."""
+    records = kept([results])
+    tables = {
+        "machine": lambda _: _machine(records),
+        "promises": lambda _: _promises(records),
+        "programs": lambda suite: _programs(records, suite),
+        "scaling": lambda _: _scaling(records),
+        "variants": lambda _: _variants(records),
+        "stages": lambda _: _stages(records),
+        "facts": lambda suite: _facts(records, suite),
+        "queries": lambda _: _queries(records),
+        "profile": lambda _: _profile(records),
+    }
+    text = WORDS.read_text(encoding="utf-8")
+    filled = _MARK.sub(lambda mark: tables[mark[1]](mark[2] or ""), text)
+    page.write_text(f"{_NOTICE}\n\n{filled}", encoding="utf-8")
+    page.with_name("promises.svg").write_text(promises_plot(lines(records)), encoding="utf-8")
+    page.with_name("scaling.svg").write_text(scaling_plot(_sized(records)), encoding="utf-8")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Markdown; all columns but the first `left` are numbers."""
+    if not rows:
+        return "Not measured yet."
+    marks = ["---" if number < left else "---:" for number in range(len(head))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, marks, *rows))
+
+
+def _machine(records: Mapping[str, Record]) -> str:
+    machines: dict[tuple[str, str], list[str]] = {}
+    for name, record in records.items():
+        versions = ", ".join(f"{package} {number}" for package, number in record["versions"].items())
+        words = (f"{record['machine']}; Python {record['python']}, {versions}", "")
+        machines.setdefault(words, []).append(f"{name} ({record['measured'][:10]})")
+    told = [f"Measured on {words}: {', '.join(names)}." for (words, _), names in machines.items()]
+    extra = {k: v for record in records.values() for k, v in record["facts"].get("packages", {}).items()}
+    if extra:
+        told.append("References: " + ", ".join(f"{name} {number}" for name, number in sorted(extra.items())) + ".")
+    return "\n\n".join(told) or "Not measured yet."
+
+
+def _promises(records: Mapping[str, Record]) -> str:
+    rows = [(line.what, line.must, line.proud, line.values, line.verdict) for line in lines(records)]
+    kept_ones = sum(row[-1] in {"met", "proud"} for row in rows)
+    table = _table(("promise", "must", "proud", "measured", ""), rows, left=5)
+    return f"{table}\n\n{kept_ones} of {len(rows)} are kept."
+
+
+def _programs(records: Mapping[str, Record], suite: str) -> str:
+    record = records.get(suite)
+    if record is None:
+        return "Not measured yet."
+    rows = []
+    for name, run in record["programs"].items():
+        if name.startswith("stage "):
+            continue
+        own = run["told"] if name.startswith("per row") else run
+        handled = own.get("rows")
+        speed = f"{handled / own['wall']:,.0f}" if handled else ""
+        rows.append(
+            (name, f"{run['wall']:.2f}", f"{run['cpu']:.2f}", speed, f"{run['peak_bytes'] / 1e9:.2f}", str(run["runs"]))
+        )
+    head = ("program", "clock, s", "processor, s", "rows a second", "peak memory, GB", "runs")
+    skipped = [f"Not measured: {name} ({escape(reason)})." for name, reason in record["skipped"].items()]
+    return "\n\n".join([f"{record['title'][:1].upper()}{record['title'][1:]}.", _table(head, rows), *skipped])
+
+
+def _sized(records: Mapping[str, Record]) -> dict[str, dict[int, dict[str, float]]]:
+    """Program → rows → seconds a million and peak, for the programs measured at more than one size."""
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for suite in SIZES:
+        for name, run in records.get(suite, {}).get("programs", {}).items():
+            if run["rows"] and not name.startswith(("stage ", "contract ")):
+                millions = run["rows"] / 1e6
+                found.setdefault(name, {})[run["rows"]] = {
+                    "clock": run["wall"] / millions,
+                    "processor": run["cpu"] / millions,
+                    "peak": run["peak_bytes"] / 1e9,
+                }
+    return {name: sizes for name, sizes in found.items() if len(sizes) > 1}
+
+
+def _scaling(records: Mapping[str, Record]) -> str:
+    """Per program and size: processor seconds a million; fixed and growing part from the smallest two sizes."""
+    sized = _sized(records)
+    sizes = sorted({rows for by_size in sized.values() for rows in by_size})
+    rows = []
+    for name, by_size in sized.items():
+        (low, first), (high, second) = sorted(by_size.items())[:2]
+        growing = (second["processor"] * high - first["processor"] * low) / (high - low)
+        fixed = (first["processor"] - growing) * low / 1e6
+        cells = [f"{by_size[n]['processor']:.2f}" if n in by_size else "" for n in sizes]
+        peaks = [f"{by_size[n]['peak']:.2f}" if n in by_size else "" for n in sizes]
+        rows.append((name, *cells, f"{max(fixed, 0):.1f}", f"{growing:.2f}", " / ".join(filter(None, peaks))))
+    head = (
+        "processor seconds a million", *(f"{n / 1e6:g} M" for n in sizes),
+        "fixed, s", "each further million, s", "peak memory, GB",
+    )  # fmt: skip
+    return _table(head, rows)
+
+
+def _variants(records: Mapping[str, Record]) -> str:
+    programs = records.get("variants", {}).get("programs", {})
+    rows = [
+        (name, f"{run['wall']:.2f}", f"{run['cpu']:.2f}", f"{run['peak_bytes'] / 1e9:.2f}")
+        for name, run in programs.items()
     ]
-    for name, run in figures["medians"].items():
-        told = 20_000 if name.startswith("per row") else rows
-        speed, peak = told / run["wall"], run["peak_bytes"] / 1e9
-        lines.append(f"| {name} | {run['wall']:.2f} | {run['cpu']:.2f} | {speed:,.0f} | {peak:.2f} |")
-    lines += [f"\nNot measured: {name} ({escape(reason)})" for name, reason in figures["skipped"].items()]
-    return "\n".join(lines)
+    return _table(("variant", "clock, s", "processor, s", "peak memory, GB"), rows)
 
 
-def plot(measurements: list[dict[str, Any]]) -> str:
-    """Processor seconds per million requests as bars: one group per measurement."""
-    bars = [
-        (f"{figures['rows'] / 1e6:g} M, {name}", name, run["cpu"] * 1e6 / figures["rows"])
-        for figures in measurements
-        for name, run in figures["medians"].items()
-        if name.startswith(("whole job", "plain SQL", "scan"))
+def _stages(records: Mapping[str, Record]) -> str:
+    programs = records.get("job-10m", {}).get("programs", {})
+    rows = [
+        (name.removeprefix("stage "), f"{run['wall']:.2f}", f"{run['cpu']:.2f}", f"{run['peak_bytes'] / 1e9:.2f}")
+        for name, run in programs.items()
+        if name.startswith("stage ")
     ]
-    widest = max(value for _, _, value in bars)
-    height = 40 + 24 * len(bars)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" font-family="sans-serif">',
-        '<text x="10" y="20" font-size="16">Processor seconds per million requests</text>',
+    return _table(("stage, alone in a process", "clock, s", "processor, s", "peak memory, GB"), rows)
+
+
+def _facts(records: Mapping[str, Record], suite: str) -> str:
+    facts = records.get(suite, {}).get("facts", {})
+    rows = [
+        (name, f"{value:,.3g}" if isinstance(value, float) else f"{value:,}")
+        for name, value in facts.items()
+        if isinstance(value, int | float)
     ]
-    for number, (label, name, value) in enumerate(bars):
-        y = 36 + 24 * number
-        colour = next((c for start, c in _COLOURS.items() if name.startswith(start)), _OTHER)
-        width = max(1.0, 440 * value / widest)
-        parts.append(f'<text x="200" y="{y + 13}" font-size="12" text-anchor="end">{escape(label)}</text>')
-        parts.append(f'<rect x="210" y="{y}" width="{width:.1f}" height="18" fill="{colour}"/>')
-        parts.append(f'<text x="{216 + width:.1f}" y="{y + 13}" font-size="12">{value:.2f}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return _table(("", ""), rows)
 
 
-def main(paths: list[str]) -> None:
-    """Write the figures into the page and the plot beside it."""
-    measurements = sorted(
-        (json.loads(Path(path).read_text(encoding="utf-8")) for path in paths), key=lambda f: f["rows"]
-    )
-    page = PAGE.read_text(encoding="utf-8")
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    figures = "\n\n".join(table(measurement) for measurement in measurements)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}", encoding="utf-8")
-    PLOT.write_text(plot(measurements), encoding="utf-8")
+def _queries(records: Mapping[str, Record]) -> str:
+    asked = records.get("bi", {}).get("facts", {}).get("queries", {})
+    rows = [
+        (f"[{name}](bi/{name}.sql)", f"{times['p50_ms']:.1f}", f"{times['p95_ms']:.1f}", f"{times['rows']:,}")
+        for name, times in asked.items()
+    ]
+    return _table(("query", "p50, ms", "p95, ms", "rows"), rows)
+
+
+def _profile(records: Mapping[str, Record]) -> str:
+    """The flame summary: stages, and within each the functions that take more than a hundredth of all."""
+    profile = records.get("profile", {}).get("facts", {}).get("profile")
+    if not profile:
+        return "Not measured yet."
+    out = [f"{profile['seconds']:.1f} s, {profile['samples']:,} samples.", "", "```text"]
+    for stage, share in profile["stages"]:
+        out.append(f"{_bar(share)} {100 * share:5.1f} %  {stage}")
+        for owner, function, part in profile["functions"]:
+            if owner == stage and part >= 0.01:
+                out.append(f"{_bar(part)} {100 * part:5.1f} %      {function}")
+    return "\n".join([*out, "```"])
+
+
+def _bar(share: float) -> str:
+    return ("#" * round(40 * share)).ljust(24)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    write_page(*(Path(word) for word in sys.argv[1:]))

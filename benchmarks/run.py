@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.commands import measure_commands, measure_determinism, measure_profile
 from benchmarks.dashboards import measure_dashboards
 from benchmarks.figures import RESULTS, Figures, keep, kept
-from benchmarks.history import LONG_DAYS, measure_backfill, measure_history
+from benchmarks.history import measure_backfill, measure_history
 from benchmarks.job import measure_job, measure_one_day
 from benchmarks.logs import Scratch
 from benchmarks.rivals import measure_per_row, measure_sessions
@@ -32,6 +32,9 @@ def suites(scratch: Scratch, repeat: int, share: float) -> dict[str, Callable[[]
     def rows(number: float) -> int:
         return max(2_000, int(number * share))
 
+    def days(number: int) -> int:
+        return max(60, int(number * share))
+
     every = ("parquet", "ndjson", "gz", "csv")
     return {
         "commands": lambda: measure_commands(scratch, rows(MILLION), repeat),
@@ -41,8 +44,8 @@ def suites(scratch: Scratch, repeat: int, share: float) -> dict[str, Callable[[]
         ),
         "per-row": lambda: measure_per_row(scratch, rows(MILLION), repeat),
         "claude-code": lambda: measure_sessions(scratch, rows(2 * MILLION), repeat),
-        "history": lambda: measure_history(scratch, max(LONG_DAYS * 20, rows(3.5 * MILLION)), repeat),
-        "backfill": lambda: measure_backfill(scratch, rows(10 * MILLION), 365, 1),
+        "history": lambda: measure_history(scratch, rows(3.5 * MILLION), days(1_095), repeat),
+        "backfill": lambda: measure_backfill(scratch, rows(10 * MILLION), days(365), 1),
         "bi": lambda: measure_dashboards(scratch, 100),
         "determinism": lambda: measure_determinism(scratch, rows(MILLION)),
         "profile": lambda: measure_profile(scratch, rows(10 * MILLION)),

@@ -1,7 +1,7 @@
 """A sampling profiler of one process: which stage of the job and which of our functions each moment belongs to.
 
 What lives here: the sampling thread, naming a stack, shares. What does not: the job, the page.
-A moment belongs to what the main thread does; where it waits for threads of its own, it is shared among those that work.
+A moment belongs to what the main thread does; where it waits for threads of its own, it is shared among those at work.
 Time inside Polars, DuckDB and Arrow counts for the function of ours that called them.
 """
 
@@ -46,7 +46,7 @@ def sampled(work: Callable[[], None]) -> dict[str, Any]:
     def look() -> None:
         own = threading.get_ident()
         while not done.wait(_EVERY):
-            frames = sys._current_frames()  # noqa: SLF001  the one way to see all threads
+            frames = sys._current_frames()
             stacks = [list(_stack(frame)) for ident, frame in frames.items() if ident not in (main, own)]
             here = list(_stack(frames[main]))
             working = [stack for stack in stacks if not _waits(stack)] if _waits(here) else [here]
