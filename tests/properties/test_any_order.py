@@ -3,7 +3,7 @@
 What lives here: one random set of logs, provider usage and bills, brought to the marts by several ways, their bytes
 compared. What does not: kill -9 of a process (tests/faults), Dagster's runs (tests/integration), threads and chunks
 (tests/integration/test_threads_and_chunks.py), an oracle of single records (test_calls_once.py).
-4 sets of 8 logs with 1,500 records of 900 calls over three nights, killed about a dozen times in all; one set
+3 sets of 8 logs with 1,500 records of 900 calls over three nights, killed about nine times in all; one set
 of 16 files with bills and provider usage brought to the marts at once, over three nights of which two are killed, and
 by a backfill of every day.
 """
@@ -100,7 +100,7 @@ def killed(work: Callable[[], object], after: int) -> bool:
     return False
 
 
-@many_cases(4)
+@many_cases(3)
 def test_the_core_floor_is_the_same_after_kills_in_any_order(
     draw: Random, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -3,7 +3,7 @@
 What lives here: random calls in the words of three providers and a random price book, from the log to the marts,
 against an oracle that looks at each call alone. What does not: aliases, schedules, regions, layers
 (test_price_intervals.py, tests/unit/transforms), bills (test_reconciliation_causes.py).
-2 homes of 1,200 calls with up to 5 token classes each: 2,400 calls, about 7,000 priced quantities, and again after
+A home of 2,400 calls with up to 5 token classes each, about 7,000 priced quantities, and again after
 prices that begin later joined the book.
 """
 
@@ -247,14 +247,14 @@ def check_ratio(stored: Any, cost: int | None, tokens: int | None) -> None:
     assert abs(Fraction(stored) - exact) <= Fraction(1, 10**12) + abs(exact) / 10**15
 
 
-@many_cases(2)
+@many_cases(1)
 def test_tokens_are_priced_once_at_the_price_of_their_moment(
     draw: Random, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     home: Path = tmp_path_factory.mktemp("priced")
     settings = home_settings(home)
     book = drawn_book(draw)
-    calls = [drawn_call(draw, number) for number in range(1200)]
+    calls = [drawn_call(draw, number) for number in range(2400)]
     refer(home, "model_prices/test", "\n".join([BOOK, *(price.line(f"p{n}") for n, price in enumerate(book))]) + "\n")
     refer(home, "contract_prices", f"{CONTRACTS}\nk1,openai,a1,whole-1,*,*,7,,,2026-01-01,\n")
     for start in range(0, len(calls), 400):
