@@ -30,7 +30,7 @@ def plain_sql(form: str, log: str, prices: str, table: str, query: str = "plain_
 
     with duckdb.connect() as connection:
         _open_log(connection, form, log)
-        connection.sql(_text(query), params={"prices": prices}).pl().write_parquet(table)
+        connection.sql(_text(query), params={"prices": prices}).write_parquet(table)
 
 
 def _open_log(connection, form: str, log: str) -> None:  # type: ignore[no-untyped-def]
@@ -141,7 +141,7 @@ def mart_table(home: str, table: str, where: str = "published") -> None:
         )
         connection.execute("CREATE VIEW mart__feature_cost_daily AS FROM read_parquet(getvariable('files'))")
     with connection:
-        connection.sql(_text("feature_table")).pl().write_parquet(table)
+        connection.sql(_text("feature_table")).write_parquet(table)
 
 
 def genai_prices(log: str, rows: str) -> None:

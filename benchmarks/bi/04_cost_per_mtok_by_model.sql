@@ -1,4 +1,4 @@
--- What a million tokens of each model cost in the last quarter.
+-- What a million tokens of each model cost in the last twelve months.
 select
     provider,
     model,
@@ -8,6 +8,6 @@ select
     cast(sum(effective_cost_usd) as double) * 1000000 / nullif(sum(total_tokens), 0) as cost_per_mtok_usd,
     cast(sum(effective_cost_usd) as double) * 1000000 / nullif(sum(output_tokens), 0) as cost_per_mtok_output_usd
 from mart__feature_cost_daily
-where usage_date between date '2026-09-01' and date '2026-11-29'
+where usage_date between date '2025-12-01' and date '2026-11-29'
 group by provider, model, service_tier
 order by effective_cost_usd desc
