@@ -7,6 +7,7 @@ which price wins (price_segments.py). All clocks are UTC; a window belongs to th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -61,6 +62,30 @@ def active_schedules(schedules: pl.DataFrame, instants: pl.Series) -> pl.DataFra
         .unique()
         .sort("schedule", "segment_start")
     )
+
+
+@dataclass(frozen=True)
+class EdgeDays:
+    """On which days price_edges can find anything at all; asked for thousands of days, it answers without a query."""
+
+    dates: frozenset[date]
+    scheduled: tuple[tuple[datetime, datetime | None], ...]
+
+    @classmethod
+    def of(cls, book: pl.DataFrame, resolution: pl.DataFrame, contracts: pl.DataFrame) -> EdgeDays:
+        """The days of the same book, resolution and contracts that price_edges is to look at."""
+        interval = ("valid_from", "valid_to")
+        instants = [frame[name].drop_nulls() for frame in (book, resolution, contracts) for name in interval]
+        dates = {moment for series in instants for moment in series.dt.date().unique()}
+        scheduled = book.filter(pl.col("schedule").is_not_null()).select(interval).unique().rows()
+        return cls(frozenset(dates), tuple(scheduled))
+
+    def may_have(self, day: date) -> bool:
+        """False only for a day without an edge."""
+        opens = datetime.combine(day, time(), tzinfo=UTC)
+        return day in self.dates or any(
+            start < opens + _DAY and (end is None or end > opens) for start, end in self.scheduled
+        )
 
 
 def price_edges(

@@ -10,10 +10,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.contracts.reference import RefModelAliases, RefPriceSchedules
+from pipelines.contracts.reference import RefContractPrices, RefModelAliases, RefPriceSchedules
 from pipelines.transforms.model_resolution import resolve_models
 from pipelines.transforms.price_feeds.rows import FeedPrice
-from pipelines.transforms.price_schedules import price_edges
+from pipelines.transforms.price_schedules import EdgeDays, price_edges
 from tests.unit.transforms.price_rows import book, key, price, segments, table
 
 DAY = date(2025, 4, 2)  # a Wednesday
@@ -104,6 +104,13 @@ def test_no_price_changes_inside_a_day_but_at_an_edge(rows: list[FeedPrice], sch
         if oracle(rows, schedule, before) != oracle(rows, schedule, moment)
     }
     assert changes <= edges
+    edge_days = EdgeDays.of(prices, names, table(RefContractPrices))
+    for days in (-30, -1, 0, 1, 30):
+        day = DAY + timedelta(days=days)
+        found = price_edges(prices, table(RefPriceSchedules, schedule), names, day, table(RefContractPrices))
+        assert edge_days.may_have(day) or not len(found)
+    far = DAY + timedelta(days=4_000)
+    assert edge_days.may_have(far) == any(row.schedule and row.valid_to is None for row in rows)
     assert all(START < edge < START + timedelta(days=1) for edge in edges)
 
 
