@@ -375,11 +375,12 @@ def test_a_pool_without_positive_weights_is_refused(mine: list[int]) -> None:
         share_out(frame, pool="pool", amount="total", weight="weight", tie=["name"], share="share")
 
 
-def test_amounts_beyond_128_bits_are_refused_instead_of_wrapping() -> None:
-    """10^20 pico-dollars (a hundred million dollars) times a weight of 10^19 is 10^39, above 2^127 = 1.7 * 10^38."""
+def test_amounts_beyond_128_bits_are_shared_exactly() -> None:
+    """10^20 pico-dollars (a hundred million dollars) times a weight of 10^19 is 10^39, above 2^127 = 1.7 * 10^38. A
+    third is 33,333,333,333,333,333,333 1/3; the missing unit goes to the larger remainder, that of two thirds."""
     frame = pl.DataFrame(
-        {"pool": ["p"], "total": [10**20], "weight": [10**19], "name": ["a"]},
+        {"pool": ["p", "p"], "total": [10**20, 10**20], "weight": [10**19, 2 * 10**19], "name": ["a", "b"]},
         schema={"pool": pl.String, "total": pl.Int128, "weight": pl.Int128, "name": pl.String},
     )
-    with pytest.raises(ContractError, match="128 bits"):
-        share_out(frame, pool="pool", amount="total", weight="weight", tie=["name"], share="share")
+    found = share_out(frame, pool="pool", amount="total", weight="weight", tie=["name"], share="share")
+    assert found["share"].to_list() == [33_333_333_333_333_333_333, 66_666_666_666_666_666_667]
