@@ -32,7 +32,7 @@ _STAGES = (
     ("pipelines/build/", "tables"),
     ("pipelines/publish/", "publish"),
 )
-_WAITING = {"wait", "_wait_for_tstate_lock", "acquire", "join", "result", "get", "select", "poll"}
+_WAITING = {"wait", "_worker", "_wait_for_tstate_lock", "acquire", "join", "result", "get", "select", "poll"}
 _WAITING_IN = ("threading.py", "queue.py", "selectors.py", "/concurrent/futures/")
 
 
