@@ -162,6 +162,8 @@ TARGETS = (
     Target("`--help`", "commands", 0.3, None, _seconds("commands", "--help"), "s"),
     Target("`run` with nothing new", "commands", 5, None, _seconds("commands", "run with nothing new"), "s"),
     Target("first load of 1,095 days, one file", "history", 10, None, _seconds("history", "first load, one file"), "s"),
+    Target("first load of 1,095 days, a file per day", "history", 10, None,
+           _seconds("history", "first load, daily files"), "s"),
     Target("the same night after 1,095 days ÷ after 30 days", "history", 1.2, 1.05,
            _ratio("history", "night after the long history", "night after a month")),
     Target("`reprice` of 1,095 days, nothing changed", "history", 30, None,
