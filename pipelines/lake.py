@@ -15,10 +15,11 @@ import io
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -133,17 +134,25 @@ class Lake:
 
     @contextmanager
     def index(self) -> Iterator[sqlite3.Connection]:
-        """The index database, inside one transaction that commits when the block ends well."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.root / "index.sqlite", timeout=30)
+        """The index database, inside one transaction that commits when the block ends well.
+
+        While a thread holds `writing()`, its blocks share one connection, unless one stands inside another.
+        """
+        kept = _KEPT.connections.pop(self.root, None)
         try:
-            # A journal that is kept costs half of one that is made and removed each time; both are synced.
-            connection.execute("PRAGMA journal_mode=PERSIST")
-            connection.executescript(_INDEX_TABLES)
-            with connection:
+            with nullcontext(kept) if kept is not None else closing(self._connect()) as connection, connection:
                 yield connection
         finally:
-            connection.close()
+            if kept is not None:
+                _KEPT.connections[self.root] = kept
+
+    def _connect(self) -> sqlite3.Connection:
+        self.root.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.root / "index.sqlite", timeout=30)
+        # A journal that is kept costs half of one that is made and removed each time; both are synced.
+        connection.execute("PRAGMA journal_mode=PERSIST")
+        connection.executescript(_INDEX_TABLES)
+        return connection
 
     @contextmanager
     def writing(self, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[None]:
@@ -168,7 +177,22 @@ class Lake:
                         ) from None
                     time.sleep(0.2)
             shutil.rmtree(self.root / _ASIDE, ignore_errors=True)
-            yield
+            with closing(self._connect()) as connection:
+                _KEPT.connections[self.root] = connection
+                try:
+                    yield
+                finally:
+                    _KEPT.connections.pop(self.root, None)
+
+
+class _Kept(threading.local):
+    """The connections of the writers of this thread, by the lake's root."""
+
+    def __init__(self) -> None:
+        self.connections: dict[Path, sqlite3.Connection] = {}
+
+
+_KEPT = _Kept()
 
 
 class Replacement:

@@ -103,11 +103,10 @@ class Piece:
         """The piece without one of its columns."""
         return self.of([column for column in self.columns if column != name])
 
-    def with_constants(self, **values: pl.Expr) -> Piece:
-        """The piece with further columns of one value."""
-        named = [value.alias(name) for name, value in values.items()]
-        constants = self.constants.with_columns(named) if self.constants.width else pl.select(named)
-        return replace(self, constants=constants)
+    def with_constants(self, *values: pl.Series) -> Piece:
+        """The piece with further columns of one value, each given as a series of one."""
+        names = {value.name for value in values}
+        return replace(self, constants=pl.DataFrame([*(c for c in self.constants if c.name not in names), *values]))
 
     def changed(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Piece:
         """The piece after a change of single values: it is asked for frames of some columns, and keeps their rows.
@@ -173,7 +172,7 @@ class Piece:
 
     def _of_day(self, day: object, rows: pl.DataFrame) -> Piece:
         piece = replace(self, varying=rows.drop("usage_date"))
-        return piece.with_constants(usage_date=pl.lit(day, dtype=pl.Date))
+        return piece.with_constants(pl.Series("usage_date", [day], dtype=pl.Date))
 
 
 def _only(rows: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:

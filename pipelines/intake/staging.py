@@ -45,6 +45,7 @@ PARSED_TABLES: dict[str, tuple[type[pa.DataFrameModel], str]] = {
 """Small tables of which every landed file's own rows are kept (lake/parsed__…), because a newer file replaces
 buckets."""
 
+_ANY_DAY = "any"
 SAMPLES = "core__infrastructure_samples"
 KEPT_PER_FILE: dict[str, tuple[type[pa.DataFrameModel], str]] = {
     **PARSED_TABLES,
@@ -162,7 +163,7 @@ def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[
             rejected.extend(batch.rejected)
             if sifted is not None:
                 rejected.append(sifted.rejected)
-                _stage_days(sifted.piece, target, number, only_days)
+                _stage_days(sifted.piece, file.source, target, number, only_days)
             _sift_small(batch, landed, parsed, rejected)
         records = counting.result()
     for table, frames in parsed.items():
@@ -192,7 +193,11 @@ def _sifted(
             yield batch, sift_usage(batch.usage, landed, settings.hash_key, ids)
 
 
-def _stage_days(piece: Piece, target: Path, number: int, only_days: frozenset[str] | None) -> None:
+def _stage_days(piece: Piece, source: str, target: Path, number: int, only_days: frozenset[str] | None) -> None:
+    """A piece for each day; where keys are global, the merge finds the days, and a file's rows stay together."""
+    if registry.has_global_keys(source) and only_days is None:
+        write_piece(piece, target / _ANY_DAY / f"{number:06d}.arrow")
+        return
     for day, rows in piece.by_day():
         if len(rows) and (only_days is None or day in only_days):
             write_piece(rows, target / day / f"{number:06d}.arrow")

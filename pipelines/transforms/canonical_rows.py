@@ -99,11 +99,11 @@ def sift_usage(usage: pl.DataFrame | Piece, file: LandedFile, key: bytes, ids: C
 
 
 def _with_provenance(piece: Piece, file: LandedFile) -> Piece:
-    told = piece.with_constants(source=pl.lit(file.source), landed_file=pl.lit(file.landed_file))
+    told = piece.with_constants(pl.Series("source", [file.source]), pl.Series("landed_file", [file.landed_file]))
     days = piece.column("started_at").dt.date().alias("usage_date")
     if days.null_count() or days.min() != days.max():
         return replace(told, varying=told.varying.with_columns(days))
-    return told.with_constants(usage_date=pl.lit(days[0], dtype=pl.Date))
+    return told.with_constants(days.head(1))
 
 
 def _safe(rows: pl.DataFrame, key: bytes) -> pl.DataFrame:

@@ -79,11 +79,11 @@ def _summed(piece: Piece, grain: Grain, tags: Mapping[str, str | None]) -> pl.Da
     """The sums of one piece, with the columns of int__usage_rollup."""
     keyed = _with_segments(_with_tags(piece, tags), grain.edges)
     if not grain.keeps_sessions:
-        keyed = keyed.without("session_id").with_constants(session_id=pl.lit(None, dtype=pl.String))
+        keyed = keyed.without("session_id").with_constants(pl.Series("session_id", [None], dtype=pl.String))
     keyed = _with_band(keyed, grain.thresholds)
     if "reported_cost_usd" in keyed.constants.columns:
         basis = "book" if keyed.constants["reported_cost_usd"].null_count() else "reported"
-        keyed = keyed.with_constants(price_basis=pl.lit(basis))
+        keyed = keyed.with_constants(pl.Series("price_basis", [basis]))
     else:
         is_reported = keyed.varying["reported_cost_usd"].is_not_null()
         keyed = keyed.with_words(
@@ -114,7 +114,7 @@ def _with_band(piece: Piece, thresholds: Sequence[int]) -> Piece:
     bands = pl.Series([0, *sorted(thresholds)], dtype=pl.Int64)
     reached = [limit for limit in bands[1:] if (prompt > limit).any()]
     if not reached or len(prompt) < len(piece):
-        return piece.with_constants(context_band_gt=pl.lit(max([0, *reached]), dtype=pl.Int64))
+        return piece.with_constants(pl.Series("context_band_gt", [max([0, *reached])], dtype=pl.Int64))
     number = pl.sum_horizontal((prompt > limit).cast(CODE) for limit in reached).alias("context_band_gt")
     numbers = pl.select(number.cast(CODE)).to_series()
     return replace(piece, varying=piece.varying.with_columns(numbers), words={**piece.words, "context_band_gt": bands})
@@ -127,7 +127,7 @@ def roll_up_meters(meters: pl.DataFrame, grain: Grain) -> pl.DataFrame:
     piece = narrow(meters.with_columns(pl.lit("success").alias("status")))
     keyed = _with_segments(_with_tags(piece, _kept_tags(piece.values("tags"), grain.tag_keys)), grain.edges)
     if not grain.keeps_sessions:
-        keyed = keyed.without("session_id").with_constants(session_id=pl.lit(None, dtype=pl.String))
+        keyed = keyed.without("session_id").with_constants(pl.Series("session_id", [None], dtype=pl.String))
     key = [*KEY, "meter"]
     rows = keyed.frame([*key, "quantity"])
     return conform(rows.group_by(key).agg(pl.col("quantity").sum()), IntMeterRollup).sort(key, nulls_last=True)
@@ -153,7 +153,7 @@ def _with_segments(piece: Piece, edges: pl.DataFrame) -> Piece:
     changing = None if names is None else edges.join(names.unique(), on=pair, how="semi")
     is_own = SELF_HOSTED in piece.values("provider")
     if not is_own and (changing is None or not len(changing)):
-        return piece.with_constants(segment_start=pl.lit(day.item(), dtype=pl.Datetime("us", "UTC")))
+        return piece.with_constants(day.alias("segment_start"))
     rows = piece.frame([*pair, "started_at"]).with_row_index("_at")
     start = pl.lit(day.item(), dtype=pl.Datetime("us", "UTC"))
     cut = pl.when(pl.col("provider") == SELF_HOSTED).then(pl.col("started_at").dt.truncate("1h")).otherwise(start)

@@ -107,7 +107,7 @@ def test_grouping_by_numbers_gives_what_a_dictionary_gives(rows):
     )
     numbers, words = encoded(frame["t"])
     piece = Piece(frame.with_columns(numbers), pl.DataFrame(), {"t": words}).with_words("u", frame["u"])
-    grouped = piece.with_constants(same=pl.lit("s")).grouped(["n", "t", "u", "same"], [pl.col("amount").sum()])
+    grouped = piece.with_constants(pl.Series("same", ["s"])).grouped(["n", "t", "u", "same"], [pl.col("amount").sum()])
     expected: dict[tuple, int] = {}
     for (t, u, n), amount in rows:
         expected[n, t, u, "s"] = expected.get((n, t, u, "s"), 0) + amount

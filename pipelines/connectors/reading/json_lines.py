@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def _chunks(
     first = 1
     suspicion = None if is_strict else _Suspicion(path, shape)
     columns = {name: _sql_type(kind) for name, kind in shape.items()}
-    with duckdb.connect() as session:
+    with _database().cursor() as session:
         session.execute("SET TimeZone='UTC'")
         try:
             parameters = {"path": str(path), "columns": columns, "longest": longest, "lenient": not is_strict}
@@ -108,6 +109,12 @@ def _chunks(
             if is_strict or dirty.is_line_too_long:
                 raise dirty from error
             raise
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """One empty database for all files: to make one costs as much as to read a small file."""
+    return duckdb.connect()
 
 
 def _sized(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pl.DataFrame]:
