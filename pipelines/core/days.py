@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
 
@@ -292,7 +293,7 @@ class _Writer:
         write("core__meters", day, decided.meters, CoreMeters)
         write("core__duplicates", day, duplicates_of(decided.lost), CoreDuplicates)
         write(LOST, day, decided.lost)
-        write(IDS, day, decided.ids.to_frame(), None, signature=pl.__version__)
+        write(IDS, day, lambda path: _write_hashes(decided.ids, path), signature=pl.__version__)
         conflicts = conflicts_of(decided.lost)
         if len(conflicts):
             write("core__quarantine", f"day-{day}", conflicts, CoreQuarantine)
@@ -308,6 +309,12 @@ class _Writer:
             forget_transit(self._lake, day)
         self._ledger.set_day_counts(_USAGE, dict(sorted(self._counts.items())))
         self._counts = {}
+
+
+def _write_hashes(ids: pl.Series, path: Path) -> int:
+    """Hashes are noise: packing them costs time and saves nothing."""
+    ids.to_frame().write_parquet(path, compression="uncompressed")
+    return len(ids)
 
 
 def finish(lake: Lake) -> None:
