@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.demo.expectations import demo_expectations
 from pipelines.demo.generator import write_demo
 from pipelines.demo.scenario import DEMO_NIGHTS
 from pipelines.lake import Lake
@@ -27,6 +28,7 @@ from tests.integration.nights import built, home_settings, land
 pytestmark = pytest.mark.slow
 
 SCALE = 0.02
+MONTHS = ("2026-07", "2026-08", "2026-09")
 CLOCK = datetime.fromisoformat(DEMO_NIGHTS[-1][1])
 CAUSES = (
     "price_gap",
@@ -99,6 +101,25 @@ def test_the_credit_and_the_unknown_model_of_the_scenario_are_named(quarter: lis
     openai = [row for row in billed(quarter) if row["provider"] == "openai" and row["month"] == "2026-09"]
     assert sum(row["credits_usd"] for row in openai) == Decimal("-4.20")
     assert sum(row["unpriced_usd"] for row in openai) > 0
+
+
+def test_the_priority_tier_is_priced_by_its_contract_alone_and_left_out_of_the_bill_by_rule(coherent: Path) -> None:
+    """scenario.toml: $1 and $5 per million tokens by contract, on no public list, in no cost report. It costs what the
+    generator's ledger counts; no list cost, nothing unpriced."""
+    told = demo_expectations(night=2, scale=SCALE)["usage_daily"]
+    expected = {row["usage_date"]: row for row in told if row["contract_alone_usd"] is not None}
+    marts = (Lake(coherent / "lake").read("mart__feature_cost_daily", key) for key in MONTHS)
+    rows = [row for frame in marts if frame is not None for row in frame.to_dicts()]
+    priority = {row["usage_date"]: row for row in rows if row["service_tier"] == "priority" and row["total_tokens"]}
+    assert len(expected) > 5
+    assert {day: row["contract_alone_usd"] for day, row in expected.items()} == {
+        day: row["contracted_cost_usd"] for day, row in priority.items()
+    }
+    assert {(row["list_cost_usd"], row["unpriced_tokens"]) for row in priority.values()} == {(None, 0)}
+    assert all(row["effective_cost_usd"] == row["contracted_cost_usd"] for row in priority.values())
+    for day, row in daily(home_settings(coherent)).items():
+        left_out = expected[day[0]]["contract_alone_usd"] if day[2] == "wrkspc_app" and day[0] in expected else 0
+        assert row["excluded_from_cost_api_usd"] in (None, -left_out), day
 
 
 def bucket_of(home: Path, source: str, day: date) -> dict[str, Any]:
