@@ -10,13 +10,18 @@ OpenAI p1, `house-secret`: the contract says $2.00 per million input tokens, $20
 
 from __future__ import annotations
 
+import io
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from assets.explain_page import print_page
+from pipelines.history.repricing import difference_to_now
 from pipelines.inspection.explain import explain
+from pipelines.lake import Lake
 from pipelines.settings import Settings
 from tests.integration.nights import home_settings, land, night, published, refer
 from tests.integration.small_month import openai_call, openai_costs, openai_usage, prices
@@ -115,3 +120,14 @@ def test_the_page_that_explains_names_the_contract(settings: Settings) -> None:
         ("input_uncached", Decimal("0.000002"), None, "secret"),
         ("output", Decimal("0.00002"), None, "secret"),
     }  # fmt: skip
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_page(console, page)
+    assert "no public price · contract secret, list unknown" in console.export_text()
+
+
+def test_what_was_known_then_has_no_list_cost_either(settings: Settings) -> None:
+    then = Lake(settings.lake).read("int__feature_cost_daily", "2026-09")
+    assert then is not None
+    compared = {row["feature"]: row for row in difference_to_now(settings, then).to_dicts()}
+    chat = compared["chat"]
+    assert (chat["then_list_cost_usd"], chat["now_list_cost_usd"], chat["delta_usd"]) == (None, None, 0)
