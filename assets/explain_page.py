@@ -81,14 +81,11 @@ def _usage(console: "Console", page: Explanation) -> None:
 
 def _price(line: UsageLine) -> str:
     if line.is_unpriced:
-        return (
-            "no price in force: the whole row is unpriced"
-            if line.price_id is None
-            else f"{line.price_id}; row unpriced"
-        )
+        known = line.price_id or line.contract_id
+        return "no price in force: the whole row is unpriced" if known is None else f"{known}; row unpriced"
     if line.price_id == "reported":
         return "as the provider reported it"
-    words = [line.price_id or "none"]
+    words = [line.price_id or "no public price"]
     if line.valid_from is not None:
         words.append(f"from {line.valid_from:%Y-%m-%d} ({line.valid_from_basis})")
     if line.price_source:

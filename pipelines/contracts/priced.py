@@ -126,7 +126,7 @@ class IntPriceSegments(pa.DataFrameModel):
     prompt_tokens_gt: pl.Int64
     prompt_tokens_le: pl.Int64 = pa.Field(nullable=True)
     tier_scope: str
-    list_unit_price_usd: UnitPrice
+    list_unit_price_usd: UnitPrice = pa.Field(nullable=True)
     contracted_unit_price_usd: UnitPrice
     price_id: str = pa.Field(nullable=True)
     contract_id: str = pa.Field(nullable=True)

@@ -164,7 +164,10 @@ class RefComponentEquivalents(pa.DataFrameModel):
 
 
 class RefContractPrices(Dated):
-    """One row per negotiated price: either `discount_percent` off list, or `price_usd` per `per_units`, never both."""
+    """One row per negotiated price: either `discount_percent` off list, or `price_usd` per `per_units`, never both.
+
+    A stated price holds without a public one too; list cost is unknown then. A percentage off prices nothing by itself.
+    """
 
     contract_id: str = pa.Field(str_length={"min_value": 1})
     provider: str = pa.Field(str_matches=PROVIDER_PATTERN)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
 import polars as pl
@@ -38,7 +39,8 @@ def demo_expectations(*, night: int, seed: int = DEMO_SEED, scale: float = 1.0) 
     once:
         requests, failed_requests, input_tokens (all input leaves), cached_input_tokens, cache_write_tokens,
         output_tokens, reasoning_tokens, web_search_requests, token_list_cost_usd and search_list_cost_usd (exact
-        Decimals, None where no public list has a price, as for every self-hosted model).
+        Decimals, None where no public list has a price, as for every self-hosted model), contract_alone_usd (exact,
+        what a contract prices that no public list does; None for all other usage).
     provider_usage: one dict per usage_date, provider (openai, anthropic), account, model, service_tier: COUNTS,
     requests. billed: one dict per usage_date, provider (openai, anthropic), account: billed_usd as the exports have it.
     invoices: rows of invoices.csv. gateway: lines, original_lines, duplicate_lines, invalid_lines, invalid (kind →
@@ -120,6 +122,7 @@ def _usage_daily(logged: pl.DataFrame, scenario: Scenario) -> list[dict[str, Any
             "reasoning_tokens": part["reasoning_tokens"],
             "web_search_requests": part["web_search_requests"],
             **_list_costs(part, prices),
+            "contract_alone_usd": _contract_alone(part, prices),
         }
         row = days.setdefault(tuple(part[name] for name in keys), {name: part[name] for name in keys})
         for name, value in sums.items():
@@ -141,6 +144,28 @@ def _list_costs(part: dict[str, Any], prices: DemoPrices) -> dict[str, Decimal |
         "token_list_cost_usd": sum(tokens.values(), Decimal(0)),
         "search_list_cost_usd": sum(searches.values(), Decimal(0)),
     }
+
+
+def _contract_alone(part: dict[str, Any], prices: DemoPrices) -> Decimal | None:
+    """Tokens at prices that contracts state, where no public list has the model and tier; None without them all."""
+    if part["provider"] == SELF_HOSTED:
+        return None
+    if prices.period(
+        *(part[name] for name in ("provider", "model", "service_tier", "price_slot", "is_long"))
+    ).list_known:
+        return None
+    stated = {
+        row["component"]: Decimal(row["price_usd"]) / row["per_units"]
+        for row in prices.scenario.contracts
+        if "price_usd" in row
+        and (row["provider"], row["account"], row["service_tier"])
+        == (part["provider"], part["account"], part["service_tier"])
+        and fnmatchcase(part["model"], row["model_pattern"])
+    }
+    used = {name.removesuffix("_tokens"): part[name] for name in TOKENS if part[name]}
+    if not used.keys() <= stated.keys():
+        return None
+    return sum((count * stated[component] for component, count in used.items()), Decimal(0))
 
 
 def _sum(one: Any, other: Any) -> Any:

@@ -35,9 +35,9 @@ list prices repeat public price lists. The quarter is July to September 2026, la
 
 What to look for: the price cut of gpt-5.6-sol on 21 August; claude-sonnet-5, whose announced rise never came; a model
 that no price list knows (gpt-7-preview-internal); traffic that no log holds; traffic without a tag; a priority tier
-that no cost report bills; DeepSeek's peak hours; a bill in euros; duplicates, bad lines and reused ids in the gateway
-log; a rented fleet (chat-h100) that nobody asks at night and an owned one (embed-l40s), both measured from 14 September
-on, with a restart, a NaN and a GPU that two pods tell.
+that no cost report bills and whose prices stand in a contract alone; DeepSeek's peak hours; a bill in euros;
+duplicates, bad lines and reused ids in the gateway log; a rented fleet (chat-h100) that nobody asks at night and an
+owned one (embed-l40s), both measured from 14 September on, with a restart, a NaN and a GPU that two pods tell.
 
 Seed {seed}, scale {scale}.
 """

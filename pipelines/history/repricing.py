@@ -90,10 +90,12 @@ def difference_to_now(settings: Settings, costs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sums(costs: pl.DataFrame, when: str) -> pl.DataFrame:
-    sums = [
-        pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(f"{when}_{name}")
-        for name in ("list_cost_usd", "effective_cost_usd")
-    ]
+    no_list = pl.col("contracted_cost_usd").is_not_null() & pl.col("list_cost_usd").is_null()
+    is_known = {
+        "list_cost_usd": (pl.col("list_cost_usd").count() > 0) & ~no_list.any(),
+        "effective_cost_usd": pl.col("effective_cost_usd").count() > 0,
+    }
+    sums = [pl.when(known).then(pl.col(name).sum()).alias(f"{when}_{name}") for name, known in is_known.items()]
     by_month = costs.with_columns(pl.col("usage_date").dt.strftime("%Y-%m").alias("month"))
     return by_month.group_by(_KEY).agg(sums)
 

@@ -226,12 +226,15 @@ def _usage_lines(priced: pl.DataFrame, segments: pl.DataFrame, book: pl.DataFram
         pl.col("tokens").sum(),
         pl.when(pl.col("meter_quantity").count() > 0).then(pl.col("meter_quantity").sum()).alias("meter_quantity"),
         *(
-            pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name)
+            pl.when(pl.col(name).count() == pl.len()).then(pl.col(name).sum()).alias(name)
             for name in ("list_cost_usd", "contracted_cost_usd")
         ),
         pl.len().cast(pl.Int64).alias("roll_up_rows"),
     )
-    on = ["provider", "account", "model", "service_tier", "region", "segment_start", "component", "price_id"]
+    on = [
+        "provider", "account", "model", "service_tier", "region", "segment_start", "component", "price_id",
+        "contract_id",
+    ]  # fmt: skip
     unit = segments.select(
         *on,
         "prompt_tokens_gt",
@@ -245,7 +248,9 @@ def _usage_lines(priced: pl.DataFrame, segments: pl.DataFrame, book: pl.DataFram
         & (pl.col("prompt_tokens_le").is_null() | (pl.col("context_band_gt") < pl.col("prompt_tokens_le")))
     )
     prices = book.rename({"source": "price_source"})
-    told = summed.join(unit, on=on, how="left").filter(in_band).join(prices, on="price_id", how="left")
+    told = (
+        summed.join(unit, on=on, how="left", nulls_equal=True).filter(in_band).join(prices, on="price_id", how="left")
+    )
     names = UsageLine.__dataclass_fields__
     ordered = told.sort(
         "provider", "account", "model", "service_tier", "segment_start", "context_band_gt", "status", "component"

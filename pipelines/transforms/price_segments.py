@@ -7,7 +7,7 @@ itself, which is that query. Nothing here sees a token; prices meet tokens in th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -78,9 +78,11 @@ def price_segments(
     `book` is load_price_book, `resolution` resolve_models of the keys' names, the others are the reference tables
     price_schedules, contract_prices and component_equivalents. Columns: SEGMENT_SCHEMA; prices are dollars per unit.
     A component that has no row here has no price: its usage is unpriced. `prompt_tokens_le` NULL is the open band.
-    Without a contract the contracted price is the list price; a discount is rounded at 10⁻¹⁸ dollars.
+    Without a contract the contracted price is the list price; a discount is rounded at 10⁻¹⁸ dollars. What only a
+    contract prices has no list price and no `price_id`.
     Raises PriceBookError for a contract row that states both or neither of price and discount.
     """
+    names = _names(keys, resolution)
     distinct = keys.select(SEGMENT_KEYS).unique().sort(SEGMENT_KEYS).with_row_index("key_number")
     inputs = {
         "int__price_keys": distinct.with_columns(pl.col("key_number").cast(pl.Int64)),
@@ -88,9 +90,9 @@ def price_segments(
         "ref__price_book": book.filter(
             pl.col("provider").is_in(resolution.get_column("price_provider").unique().to_list())
         ),
-        "int__price_component_sources": _component_sources(resolution, equivalents),
+        "int__price_component_sources": _component_sources(names, equivalents),
         "int__price_schedule_hits": active_schedules(schedules, distinct.get_column("segment_start")),
-        "int__price_contract_matches": _contract_matches(resolution, contracts),
+        "int__price_contract_matches": _contract_matches(names, contracts),
     }
     model = shipped_models()["int__price_segments"]
     with tempfile.TemporaryDirectory(prefix="tokenmart-prices-") as folder, duckdb.connect(":memory:") as connection:
@@ -103,29 +105,36 @@ def price_segments(
     return found.cast(pl.Schema(SEGMENT_SCHEMA))
 
 
-def _component_sources(resolution: pl.DataFrame, equivalents: pl.DataFrame) -> pl.DataFrame:
+def _names(keys: pl.DataFrame, resolution: pl.DataFrame) -> dict[tuple[str, str], set[str]]:
+    """Per provider and logged model its own name and every name it is priced by; `*` is no name."""
+    names: dict[tuple[str, str], set[str]] = {
+        (provider, model): {model} for provider, model in keys.select("provider", "model").unique().iter_rows()
+    }
+    for provider, model, priced in resolution.select("provider", "model", "price_model").unique().iter_rows():
+        names.setdefault((provider, model), {model}).add(priced)
+    return {key: known - {ANY} for key, known in sorted(names.items())}
+
+
+def _component_sources(names: Mapping[tuple[str, str], set[str]], equivalents: pl.DataFrame) -> pl.DataFrame:
     """component_equivalents, written out for the models at hand: columns of _SOURCE_SCHEMA."""
     rows = [
         (provider, model, rule["component"], rule["priced_as"], rule["preference"])
-        for provider, model in resolution.select("provider", "price_model").unique().sort(pl.all()).iter_rows()
+        for provider, model in sorted({(provider, name) for (provider, _), known in names.items() for name in known})
         for rule in equivalents.iter_rows(named=True)
-        if model != ANY and rule["provider"] in (ANY, provider) and fnmatchcase(model, rule["model_pattern"])
+        if rule["provider"] in (ANY, provider) and fnmatchcase(model, rule["model_pattern"])
     ]
     frame = pl.DataFrame(rows, schema=_SOURCE_SCHEMA, orient="row")
     key = ["provider", "price_model", "component", "priced_as"]
     return frame.group_by(key, maintain_order=True).agg(pl.col("preference").min()).select(_SOURCE_SCHEMA.keys())
 
 
-def _contract_matches(resolution: pl.DataFrame, contracts: pl.DataFrame) -> pl.DataFrame:
+def _contract_matches(names: Mapping[tuple[str, str], set[str]], contracts: pl.DataFrame) -> pl.DataFrame:
     """contract_prices, written out for the logged models that each pattern meets (by logged name or priced name)."""
-    names: dict[tuple[str, str], set[str]] = {}
-    for provider, model, priced in resolution.select("provider", "model", "price_model").iter_rows():
-        names.setdefault((provider, model), {model}).add(priced)
     rows = []
     for contract in contracts.iter_rows(named=True):
         multiplier, unit_price = _contract_price(contract)
-        for (provider, model), known in sorted(names.items()):
-            if provider == contract["provider"] and _meets(known - {ANY}, contract["model_pattern"]):
+        for (provider, model), known in names.items():
+            if provider == contract["provider"] and _meets(known, contract["model_pattern"]):
                 rows.append(
                     (
                         *(provider, model, contract["account"], contract["service_tier"], contract["component"]),

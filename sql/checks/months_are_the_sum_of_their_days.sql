@@ -3,16 +3,29 @@ title = "Tokens and every cost of a month are the sum of its days"
 severity = "fail"
 inputs = ["mart__feature_cost_daily", "mart__feature_cost_monthly"]
 --- */
-with days as (
+with owners as (
     select
         strftime(usage_date, '%Y-%m') as month,
         sum(total_tokens) as total_tokens,
         sum(list_cost_usd) as list_cost_usd,
         sum(contracted_cost_usd) as contracted_cost_usd,
         sum(billed_cost_usd) as billed_cost_usd,
-        sum(effective_cost_usd) as effective_cost_usd
+        sum(effective_cost_usd) as effective_cost_usd,
+        max(case when contracted_cost_usd is not null and list_cost_usd is null then 1 else 0 end) as has_list_gap
     from mart__feature_cost_daily
-    group by strftime(usage_date, '%Y-%m')
+    group by strftime(usage_date, '%Y-%m'), feature, team, cost_center
+),
+
+days as (
+    select
+        month,
+        sum(total_tokens) as total_tokens,
+        sum(case when has_list_gap = 0 then list_cost_usd end) as list_cost_usd,
+        sum(contracted_cost_usd) as contracted_cost_usd,
+        sum(billed_cost_usd) as billed_cost_usd,
+        sum(effective_cost_usd) as effective_cost_usd
+    from owners
+    group by month
 ),
 
 months as (

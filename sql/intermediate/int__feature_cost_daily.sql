@@ -4,7 +4,8 @@ grain = "One row per UTC day, feature, team, cost center, provider, account, mod
 key = ["usage_date", "feature", "team", "cost_center", "provider", "account", "model", "service_tier"]
 inputs = ["int__usage_cost", "int__allocated_tokens", "int__allocated_shared", "int__allocated_commitments", "int__bill_coverage", "int__bill_lines", "int__month_gate", "int__infrastructure_shares", "ref__clock"]
 rules = [
-    "list and contracted cost price the logged tokens; NULL where nothing of the row could be priced",
+    "list and contracted cost price the logged tokens that have a price; NULL where nothing of the row could be priced, and unpriced_tokens says what they leave out",
+    "list cost is NULL as well where any priced part of the row has no public price, only a contract's",
     "billed cost is the row's share of the bill, NULL until a complete bill bucket covers its provider, account and day",
     "effective cost is the share of the bill where one is complete, else contracted cost; tiers that a bill leaves out by rule keep contracted cost",
     "cost_status: estimated without a complete bill, provisional while the provider may still restate it or its account's month does not pass the gate of 0.5%, else final",
@@ -251,7 +252,12 @@ summed as (
         cast(sum(reasoning_tokens) as bigint) as reasoning_tokens,
         cast(sum(input_tokens) + sum(output_tokens) as bigint) as total_tokens,
         cast(sum(unpriced_tokens) as bigint) as unpriced_tokens,
-        cast(sum(list_cost_usd) as decimal(38, 12)) as list_cost_usd,
+        cast(
+            case
+                when max(case when contracted_cost_usd is not null and list_cost_usd is null then 1 else 0 end) = 0
+                    then sum(list_cost_usd)
+            end as decimal(38, 12)
+        ) as list_cost_usd,
         cast(sum(contracted_cost_usd) as decimal(38, 12)) as contracted_cost_usd,
         cast(sum(billed_cost_usd) as decimal(38, 12)) as billed_cost_usd,
         cast(sum(effective_cost_usd) as decimal(38, 12)) as effective_cost_usd,

@@ -3,7 +3,10 @@ title = "Feature cost summed over one month"
 grain = "One row per month, feature, team and cost center"
 key = ["month", "feature", "team", "cost_center"]
 inputs = ["mart__feature_cost_daily"]
-rules = ["every amount is the sum of the month's days; the status is the worst of them"]
+rules = [
+    "every amount is the sum of the month's days; the status is the worst of them",
+    "list cost is NULL where a day has contracted cost and no list cost: what a contract alone prices has no public price",
+]
 owner = "finops"
 --- */
 select
@@ -20,7 +23,12 @@ select
     cast(sum(reasoning_tokens) as bigint) as reasoning_tokens,
     cast(sum(total_tokens) as bigint) as total_tokens,
     cast(sum(unpriced_tokens) as bigint) as unpriced_tokens,
-    cast(sum(list_cost_usd) as decimal(38, 12)) as list_cost_usd,
+    cast(
+        case
+            when max(case when contracted_cost_usd is not null and list_cost_usd is null then 1 else 0 end) = 0
+                then sum(list_cost_usd)
+        end as decimal(38, 12)
+    ) as list_cost_usd,
     cast(sum(contracted_cost_usd) as decimal(38, 12)) as contracted_cost_usd,
     cast(sum(billed_cost_usd) as decimal(38, 12)) as billed_cost_usd,
     cast(sum(effective_cost_usd) as decimal(38, 12)) as effective_cost_usd,

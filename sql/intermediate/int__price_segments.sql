@@ -12,6 +12,7 @@ rules = [
     "a component's own price before the one it is billed like",
     "layer, then exact region, exact model, schedule, narrowest band, latest knowledge",
     "the most specific contract wins: account, model, tier, component, latest start",
+    "a contract that states a price needs no public one: the list price is NULL then, and a percentage off prices nothing",
 ]
 owner = "finops"
 --- */
@@ -132,12 +133,77 @@ offers as (
         and by_component.preference = preferred.preference
 ),
 
+agreed as (
+    select
+        keys.key_number,
+        matches.contract_id,
+        matches.account,
+        matches.model_specificity,
+        matches.service_tier,
+        matches.component as priced_as,
+        matches.multiplier,
+        matches.unit_price_usd,
+        matches.valid_from
+    from int__price_keys as keys
+    inner join int__price_contract_matches as matches
+        on keys.provider = matches.provider
+        and keys.model = matches.model
+    where
+        (matches.account = '*' or matches.account = keys.account)
+        and (matches.service_tier = '*' or matches.service_tier = keys.service_tier)
+        and (matches.valid_from is null or matches.valid_from <= keys.segment_start)
+        and (matches.valid_to is null or matches.valid_to > keys.segment_start)
+),
+
+key_names as (
+    select
+        key_number,
+        provider,
+        model as name
+    from int__price_keys
+    union
+    select
+        key_number,
+        provider,
+        price_model as name
+    from candidates
+),
+
+stated as (
+    select
+        key_number,
+        priced_as as component,
+        priced_as,
+        cast(0 as bigint) as preference
+    from agreed
+    where unit_price_usd is not null
+    union
+    select
+        agreed.key_number,
+        sources.component,
+        agreed.priced_as,
+        sources.preference
+    from agreed
+    inner join key_names on agreed.key_number = key_names.key_number
+    inner join int__price_component_sources as sources
+        on key_names.provider = sources.provider
+        and key_names.name = sources.price_model
+        and agreed.priced_as = sources.priced_as
+    where agreed.unit_price_usd is not null
+),
+
 cuts as (
     select
         key_number,
         component,
         prompt_tokens_gt as band_gt
     from offers
+    union
+    select
+        key_number,
+        component,
+        cast(0 as bigint) as band_gt
+    from stated
     union
     select
         key_number,
@@ -183,92 +249,104 @@ ranked as (
     where offers.prompt_tokens_le is null or bands.band_le <= offers.prompt_tokens_le
 ),
 
-listed as (
+spans as (
     select
-        keys.provider,
-        keys.account,
-        keys.model,
-        keys.service_tier,
-        keys.region,
-        keys.segment_start,
-        ranked.*
-    from ranked
-    inner join int__price_keys as keys on ranked.key_number = keys.key_number
-    where ranked.place = 1
+        bands.key_number,
+        bands.component,
+        bands.band_gt,
+        bands.band_le,
+        ranked.priced_as is not null as is_listed,
+        ranked.tier_scope,
+        ranked.unit_price_usd,
+        ranked.price_id,
+        ranked.priced_as,
+        ranked.valid_from_basis,
+        ranked.is_low_confidence,
+        ranked.price_model,
+        ranked.normaliser
+    from bands
+    left join ranked
+        on bands.key_number = ranked.key_number
+        and bands.component = ranked.component
+        and bands.band_gt = ranked.band_gt
+        and ranked.place = 1
 ),
 
 contracts as (
     select
-        listed.key_number,
-        listed.component,
-        listed.band_gt,
-        matches.contract_id,
-        matches.multiplier,
-        matches.unit_price_usd as contract_unit_price_usd,
+        spans.key_number,
+        spans.component,
+        spans.band_gt,
+        agreed.contract_id,
+        agreed.priced_as,
+        agreed.multiplier,
+        agreed.unit_price_usd,
         row_number() over (
-            partition by listed.key_number, listed.component, listed.band_gt
+            partition by spans.key_number, spans.component, spans.band_gt
             order by
-                case when matches.account = '*' then 1 else 0 end asc,
-                matches.model_specificity desc,
-                case when matches.service_tier = '*' then 1 else 0 end asc,
+                case when agreed.account = '*' then 1 else 0 end asc,
+                agreed.model_specificity desc,
+                case when agreed.service_tier = '*' then 1 else 0 end asc,
                 case
-                    when matches.component = listed.component then 0
-                    when matches.component = '*' then 2
+                    when agreed.priced_as = spans.component then 0
+                    when agreed.priced_as = '*' then 2
                     else 1
                 end asc,
-                matches.valid_from desc nulls last,
-                matches.contract_id asc
+                case when spans.is_listed then 0 else stated.preference end asc,
+                agreed.valid_from desc nulls last,
+                agreed.contract_id asc
         ) as place
-    from listed
-    inner join int__price_contract_matches as matches
-        on listed.provider = matches.provider
-        and listed.model = matches.model
+    from spans
+    inner join agreed on spans.key_number = agreed.key_number
+    left join stated
+        on spans.key_number = stated.key_number
+        and spans.component = stated.component
+        and agreed.priced_as = stated.priced_as
     where
-        (matches.account = '*' or matches.account = listed.account)
-        and (matches.service_tier = '*' or matches.service_tier = listed.service_tier)
-        and (matches.component in ('*', listed.component, listed.priced_as))
-        and (matches.valid_from is null or matches.valid_from <= listed.segment_start)
-        and (matches.valid_to is null or matches.valid_to > listed.segment_start)
+        (spans.is_listed and agreed.priced_as in ('*', spans.component, spans.priced_as))
+        or (not spans.is_listed and agreed.unit_price_usd is not null and stated.component is not null)
 )
 
 select
-    cast(listed.provider as varchar) as provider,
-    cast(listed.account as varchar) as account,
-    cast(listed.model as varchar) as model,
-    cast(listed.service_tier as varchar) as service_tier,
-    cast(listed.region as varchar) as region,
-    listed.segment_start,
-    cast(listed.component as varchar) as component,
-    cast(listed.band_gt as bigint) as prompt_tokens_gt,
-    cast(listed.band_le as bigint) as prompt_tokens_le,
-    cast(listed.tier_scope as varchar) as tier_scope,
-    cast(listed.unit_price_usd as decimal(38, 18)) as list_unit_price_usd,
+    cast(keys.provider as varchar) as provider,
+    cast(keys.account as varchar) as account,
+    cast(keys.model as varchar) as model,
+    cast(keys.service_tier as varchar) as service_tier,
+    cast(keys.region as varchar) as region,
+    keys.segment_start,
+    cast(spans.component as varchar) as component,
+    cast(spans.band_gt as bigint) as prompt_tokens_gt,
+    cast(spans.band_le as bigint) as prompt_tokens_le,
+    cast(coalesce(spans.tier_scope, 'request') as varchar) as tier_scope,
+    cast(spans.unit_price_usd as decimal(38, 18)) as list_unit_price_usd,
     cast(
         case
-            when contracts.contract_id is null then listed.unit_price_usd
-            when contracts.contract_unit_price_usd is not null then contracts.contract_unit_price_usd
-            else cast(listed.unit_price_usd as decimal(24, 18)) * cast(contracts.multiplier as decimal(12, 11))
+            when contracts.contract_id is null then spans.unit_price_usd
+            when contracts.unit_price_usd is not null then contracts.unit_price_usd
+            else cast(spans.unit_price_usd as decimal(24, 18)) * cast(contracts.multiplier as decimal(12, 11))
         end as decimal(38, 18)
     ) as contracted_unit_price_usd,
-    cast(listed.price_id as varchar) as price_id,
+    cast(spans.price_id as varchar) as price_id,
     cast(contracts.contract_id as varchar) as contract_id,
-    cast(listed.priced_as as varchar) as priced_as,
-    cast(listed.valid_from_basis as varchar) as valid_from_basis,
-    cast(listed.is_low_confidence as boolean) as is_low_confidence,
-    cast(listed.price_model as varchar) as price_model,
-    cast(listed.normaliser as varchar) as normaliser
-from listed
+    cast(coalesce(spans.priced_as, contracts.priced_as) as varchar) as priced_as,
+    cast(coalesce(spans.valid_from_basis, 'documented') as varchar) as valid_from_basis,
+    cast(coalesce(spans.is_low_confidence, false) as boolean) as is_low_confidence,
+    cast(coalesce(spans.price_model, keys.model) as varchar) as price_model,
+    cast(spans.normaliser as varchar) as normaliser
+from spans
+inner join int__price_keys as keys on spans.key_number = keys.key_number
 left join contracts
-    on listed.key_number = contracts.key_number
-    and listed.component = contracts.component
-    and listed.band_gt = contracts.band_gt
+    on spans.key_number = contracts.key_number
+    and spans.component = contracts.component
+    and spans.band_gt = contracts.band_gt
     and contracts.place = 1
+where spans.is_listed or contracts.contract_id is not null
 order by
-    listed.provider,
-    listed.account,
-    listed.model,
-    listed.service_tier,
-    listed.region,
-    listed.segment_start,
-    listed.component,
-    listed.band_gt
+    keys.provider,
+    keys.account,
+    keys.model,
+    keys.service_tier,
+    keys.region,
+    keys.segment_start,
+    spans.component,
+    spans.band_gt

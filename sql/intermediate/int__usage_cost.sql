@@ -5,6 +5,7 @@ key = ["usage_date", "feature", "team", "cost_center", "provider", "account", "m
 inputs = ["int__usage_priced", "int__model_names"]
 rules = [
     "match_model is the name under which bills and provider usage are compared: dated alias first, then normalised id",
+    "list cost is NULL where any part of the row has none: a sum of known parts would look complete",
     "cache writes of unknown lifetime are compared under the provider's default lifetime",
 ]
 owner = "finops"
@@ -26,7 +27,7 @@ with summed as (
         sum(requests) as requests,
         sum(reasoning_tokens) as reasoning_tokens,
         sum(meter_quantity) as meter_quantity,
-        sum(list_cost_usd) as list_cost_usd,
+        case when count(list_cost_usd) = count(*) then sum(list_cost_usd) end as list_cost_usd,
         sum(contracted_cost_usd) as contracted_cost_usd,
         sum(case when is_low_confidence then tokens else 0 end) as low_confidence_tokens
     from int__usage_priced

@@ -5,7 +5,8 @@ key = ["row_number", "component"]
 inputs = ["int__usage_rollup", "int__meter_rollup", "int__price_segments", "int__feature_owner"]
 rules = [
     "price by event time, band and tier; the whole request is in the band of its whole prompt",
-    "no price in force for any leaf of a roll-up row: the row is unpriced, all its tokens with it, and its cost is NULL",
+    "no price in force, in no layer, for any leaf of a roll-up row: the row is unpriced, all its tokens with it, and its cost is NULL",
+    "what only a contract prices is priced: contracted cost by the contract, list cost NULL for the whole roll-up row",
     "a cost that the provider reported wins over the book and stands on the component `reported`",
     "self-hosted rows are priced by the infrastructure ledger and are never unpriced",
 ]
@@ -92,9 +93,15 @@ gaps as (
         row_number,
         max(
             case
+                when price_basis = 'book' and provider <> 'self_hosted' and contracted_unit_price_usd is null then 1
+                else 0
+            end
+        ) as has_gap,
+        max(
+            case
                 when price_basis = 'book' and provider <> 'self_hosted' and list_unit_price_usd is null then 1 else 0
             end
-        ) as has_gap
+        ) as has_list_gap
     from priced_leaves
     group by row_number
 ),
@@ -125,7 +132,7 @@ token_rows as (
         cast(null as decimal(38, 9)) as meter_quantity,
         case
             when priced_leaves.price_basis = 'reported' then cast(0 as decimal(38, 12))
-            when gaps.has_gap = 1 then null
+            when gaps.has_list_gap = 1 then null
             else cast(priced_leaves.tokens * priced_leaves.list_unit_price_usd as decimal(38, 12))
         end as list_cost_usd,
         case
@@ -136,7 +143,7 @@ token_rows as (
         gaps.has_gap = 1 as is_unpriced,
         priced_leaves.provider <> 'self_hosted'
         and priced_leaves.price_basis = 'book'
-        and priced_leaves.list_unit_price_usd is null as lacks_price,
+        and priced_leaves.contracted_unit_price_usd is null as lacks_price,
         coalesce(priced_leaves.is_low_confidence, false) as is_low_confidence,
         priced_leaves.price_id,
         priced_leaves.contract_id,
@@ -205,7 +212,7 @@ request_rows as (
         usage.requests,
         usage.reasoning_tokens,
         cast(null as decimal(38, 9)) as meter_quantity,
-        case when coalesce(gaps.has_gap, 0) = 1 then null else cast(0 as decimal(38, 12)) end as list_cost_usd,
+        case when coalesce(gaps.has_list_gap, 0) = 1 then null else cast(0 as decimal(38, 12)) end as list_cost_usd,
         case when coalesce(gaps.has_gap, 0) = 1 then null else cast(0 as decimal(38, 12)) end as contracted_cost_usd,
         coalesce(gaps.has_gap, 0) = 1 as is_unpriced,
         false as lacks_price,
@@ -256,8 +263,8 @@ meter_rows as (
         cast(
             meters.quantity * cast(prices.contracted_unit_price_usd as decimal(28, 18)) as decimal(38, 12)
         ) as contracted_cost_usd,
-        meters.provider <> 'self_hosted' and prices.list_unit_price_usd is null as is_unpriced,
-        meters.provider <> 'self_hosted' and prices.list_unit_price_usd is null as lacks_price,
+        meters.provider <> 'self_hosted' and prices.contracted_unit_price_usd is null as is_unpriced,
+        meters.provider <> 'self_hosted' and prices.contracted_unit_price_usd is null as lacks_price,
         coalesce(prices.is_low_confidence, false) as is_low_confidence,
         prices.price_id,
         prices.contract_id,

@@ -7,7 +7,7 @@ rules = [
     "an open month is as int__feature_cost_daily computes it now, a closed month as it was frozen when it was closed",
     "what has changed in a closed month since stands in rows of charge_class Correction on the first day of the first open month after it",
     "frozen rows plus corrections are the closed month recomputed, for every count and every cost",
-    "list and contracted cost price the logged tokens; billed cost is the row's share of the bill; effective cost is that share where the bill is complete, else contracted cost",
+    "list and contracted cost price the logged tokens, list cost NULL where a priced part has no public price; billed cost is the row's share of the bill; effective cost is that share where the bill is complete, else contracted cost",
     "cost_per_mtok_usd is one stored sum times 10^6 over another, NULL at zero tokens and on corrections; never average it",
 ]
 owner = "finops"

@@ -4,7 +4,7 @@ grain = "One row per month, feature, team and cost center"
 key = ["month", "feature", "team", "cost_center"]
 inputs = ["int__feature_cost_month"]
 rules = [
-    "every amount is the sum of the month's days; the share is of the month's effective cost",
+    "every amount is the sum of the month's days, list cost NULL where a day has priced usage without a public price; the share is of the month's effective cost",
     "the change compares effective cost with the month before, NULL where there is none",
 ]
 owner = "finops"

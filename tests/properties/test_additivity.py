@@ -36,6 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawn_row(draw: Random) -> dict[str, Any]:
     feature = draw.randrange(30)
     costs = {name: draw.choice((None, 0, draw.randint(-PICO, 900 * PICO))) for name in COSTS}
+    if _is_priced_by_contract_alone(costs) and draw.random() < 0.8:
+        costs["list_cost_usd"] = draw.randint(-PICO, 900 * PICO)
     return {
         "usage_date": FIRST + timedelta(days=draw.randrange(150)),
         "feature": f"f{feature}",
@@ -47,12 +49,19 @@ def drawn_row(draw: Random) -> dict[str, Any]:
     }
 
 
+def _is_priced_by_contract_alone(row: dict[str, Any]) -> bool:
+    return row["contracted_cost_usd"] is not None and row["list_cost_usd"] is None
+
+
 def summed(rows: list[dict[str, Any]]) -> dict[str, int | None]:
-    """Sums of counts and costs; a cost that no row knows is unknown."""
+    """Sums of counts and costs; a cost that no row knows is unknown, and so is list cost where a contract alone prices
+    a row."""
     told: dict[str, int | None] = {name: sum(row[name] for row in rows) for name in COUNTS}
     for name in COSTS:
         known = [row[name] for row in rows if row[name] is not None]
         told[name] = sum(known) if known else None
+    if any(_is_priced_by_contract_alone(row) for row in rows):
+        told["list_cost_usd"] = None
     return told
 
 

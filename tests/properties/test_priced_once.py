@@ -1,8 +1,9 @@
 """Every token is in one class and is priced once, at the price of its moment; without a price it has no cost.
 
 What lives here: random calls in the words of three providers and a random price book, from the log to the marts,
-against an oracle that looks at each call alone. What does not: aliases, schedules, regions, layers
-(test_price_intervals.py, tests/unit/transforms), bills (test_reconciliation_causes.py).
+against an oracle that looks at each call alone; a discount, and prices that a contract states, listed or not. What does
+not: aliases, schedules, regions, layers (test_price_intervals.py, tests/unit/transforms), bills
+(test_reconciliation_causes.py).
 A home of 2,400 calls with up to 5 token classes each, about 7,000 priced quantities, and again after
 prices that begin later joined the book.
 """
@@ -158,6 +159,16 @@ def price_of(call: Call, component: str, book: list[Price]) -> int | None:
     return found[0] if found else None
 
 
+AGREED = {("unheard", "input_uncached"): 30_000, ("unheard", "cache_read"): 5_000, ("unheard", "output"): 90_000,
+          ("holes-1", "output"): 70_000}  # fmt: skip
+"""What a contract states for OpenAI's account a2, per model and component: with or without a price in the book."""
+
+
+def agreed(call: Call, component: str) -> int | None:
+    is_bound = call.provider == "openai" and call.account == "a2"
+    return AGREED.get((call.model, component)) if is_bound else None
+
+
 def discount(call: Call) -> int:
     """Percent off: account a1 pays 93% for OpenAI's whole-1."""
     return 7 if (call.provider, call.model) == ("openai", "whole-1") and call.account == "a1" else 0
@@ -187,15 +198,21 @@ def expected(calls: list[Call], book: list[Price]) -> tuple[dict[tuple[Any, ...]
         }
         used = {component: count for component, count in tokens.items() if count}
         prices = {component: price_of(call, component, book) for component in used}
-        lacking = [component for component, price in prices.items() if price is None]
+        stated = {component: agreed(call, component) for component in used}
+        lacking = [component for component, price in prices.items() if price is None and stated[component] is None]
         for component in lacking:
             gaps[call.provider, call.model, component] += used[component]
         if lacking:
             counts["unpriced_tokens"] = sum(used.values())
         else:
-            cost = sum(count * (prices[component] or 0) for component, count in used.items())
-            row["list_cost_usd"] = (row["list_cost_usd"] or 0) + 100 * cost
-            row["contracted_cost_usd"] = (row["contracted_cost_usd"] or 0) + (100 - discount(call)) * cost
+            if None not in prices.values():
+                cost = sum(count * (prices[component] or 0) for component, count in used.items())
+                row["list_cost_usd"] = (row["list_cost_usd"] or 0) + 100 * cost
+            contracted = 0
+            for component, count in used.items():
+                price, of_list = stated[component], (100 - discount(call)) * (prices[component] or 0)
+                contracted += count * (of_list if price is None else 100 * price)
+            row["contracted_cost_usd"] = (row["contracted_cost_usd"] or 0) + contracted
         for name, count in counts.items():
             row[name] += count  # type: ignore[operator]
     return rows, dict(gaps)
@@ -256,7 +273,11 @@ def test_tokens_are_priced_once_at_the_price_of_their_moment(
     book = drawn_book(draw)
     calls = [drawn_call(draw, number) for number in range(2400)]
     refer(home, "model_prices/test", "\n".join([BOOK, *(price.line(f"p{n}") for n, price in enumerate(book))]) + "\n")
-    refer(home, "contract_prices", f"{CONTRACTS}\nk1,openai,a1,whole-1,*,*,7,,,2026-01-01,\n")
+    stated = [
+        f"k2,openai,a2,{model},*,{component},,{usd / 10_000:.4f},1000000,2026-01-01,"
+        for (model, component), usd in AGREED.items()
+    ]
+    refer(home, "contract_prices", "\n".join([CONTRACTS, "k1,openai,a1,whole-1,*,*,7,,,2026-01-01,", *stated]) + "\n")
     for start in range(0, len(calls), 400):
         lines = [calls[number].line(number) for number in range(start, start + 400)]
         land(home, f"response_log/{start}.jsonl", "\n".join(lines) + "\n")

@@ -11,6 +11,8 @@ import pytest
 from pipelines.errors import PriceBookError
 from tests.unit.transforms.price_rows import at, book, key, per_mtok, price, segments
 
+PRICES = ("list_unit_price_usd", "contracted_unit_price_usd")
+
 
 def only(frame: pl.DataFrame, component: str = "input_uncached") -> list[tuple[Any, ...]]:
     rows = frame.filter(pl.col("component") == component)
@@ -281,3 +283,59 @@ def test_a_contract_of_another_account_tier_or_model_does_not_apply() -> None:
 def test_a_contract_row_states_a_price_or_a_discount(fields: dict[str, Any]) -> None:
     with pytest.raises(PriceBookError, match="either a discount or a price"):
         contracted(contract(**fields))
+
+
+def fixed(usd: str, component: str, **fields: Any) -> dict[str, Any]:
+    return contract(component=component, price_usd=Decimal(usd), per_units=1_000_000, **fields)
+
+
+def alone(prices: pl.DataFrame, *contracts: dict[str, Any], **fields: Any) -> list[tuple[Any, ...]]:
+    """(component, above, up to, list, contracted, price, contract), per million tokens."""
+    equivalents = (equivalent("cache_write_unknown", "cache_write_5m"),)
+    found = segments(prices, key(**fields), contracts=contracts, equivalents=equivalents)
+    return [
+        (
+            *(row["component"], row["prompt_tokens_gt"], row["prompt_tokens_le"]),
+            *(None if row[name] is None else row[name] * 1_000_000 for name in PRICES),
+            *(row["price_id"], row["contract_id"]),
+        )
+        for row in found.to_dicts()
+    ]
+
+
+def test_a_contract_alone_prices_a_model_that_no_public_list_knows() -> None:
+    """A price that the contract states for one component prices it, and what is billed like it; a discount does not."""
+    known = book(price("3", model="another"))
+    agreed = (fixed("2", "input_uncached"), fixed("5", "cache_write_5m"), contract(discount_percent=Decimal(50)))
+    assert alone(known, *agreed, model="secret") == [
+        ("cache_write_5m", 0, None, None, 5, None, "c"),
+        ("cache_write_unknown", 0, None, None, 5, None, "c"),
+        ("input_uncached", 0, None, None, 2, None, "c"),
+    ]
+
+
+def test_a_contract_alone_prices_only_its_own_account_tier_and_dates() -> None:
+    agreed = fixed("2", "output", account="a", service_tier="priority", valid_from=at("2025-02-01"))
+    known = book(price("3", model="another"))
+    here = {"model": "secret", "account": "a", "service_tier": "priority"}
+    assert [row[0] for row in alone(known, agreed, **here)] == ["output"]
+    for other in ({"account": "b"}, {"service_tier": "standard"}, {"moment": "2025-01-31"}):
+        assert alone(known, agreed, **{**here, **other}) == []
+
+
+def test_a_contract_fills_the_bands_and_components_that_the_list_leaves_out() -> None:
+    """The list prices input up to 200,000 tokens at 3; above it only the contract's 2 is known, and output at 9."""
+    known = book(price("3", prompt_tokens_le=200_000))
+    found = alone(known, fixed("2", "input_uncached"), fixed("9", "output"))
+    assert [row[:5] for row in found] == [
+        ("input_uncached", 0, 200_000, 3, 2),
+        ("input_uncached", 200_000, None, None, 2),
+        ("output", 0, None, None, 9),
+    ]
+    assert [row[5] is None for row in found] == [False, True, True]
+
+
+def test_of_two_contracts_without_a_list_price_the_more_specific_wins() -> None:
+    known = book(price("3", model="another"))
+    wide, close = fixed("2", "output", contract_id="a-wide"), fixed("4", "output", contract_id="close", account="a")
+    assert alone(known, wide, close, model="secret", account="a") == [("output", 0, None, None, 4, None, "close")]
