@@ -7,6 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples at every run, whatever the machine's speed: a red test can be run again.
+settings.register_profile("tokenmart", derandomize=True, deadline=None, database=None)
+settings.load_profile("tokenmart")
 
 _SHARED = Path(os.environ.get("TOKENMART_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
