@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +68,8 @@ def survey(settings: Settings, ledger: Ledger, sources: Iterable[str]) -> Survey
     remembered = ledger.remembered()
     candidates = [file for file in found if remembered.get((file.source, file.relative_path)) != _stamp(file)]
     settled, unsettled = _settle(candidates, settings)
-    fresh = [identified for file in settled for identified in [_identify(file)] if not ledger.is_current(identified)]
+    with ThreadPoolExecutor(settings.threads) as beside:
+        fresh = [identified for identified in beside.map(_identify, settled) if not ledger.is_current(identified)]
     return Survey(fresh, unsettled, unknown, len(found) - len(candidates))
 
 
