@@ -35,6 +35,7 @@ LOCK_PATIENCE_SECONDS = 600.0
 MOST_WAITING = 256
 """So many partitions are committed together at most: what a kill can cost is bounded, and so is the room on disk."""
 _SYNCS_AT_ONCE = 8
+_LARGE_FILE_BYTES = 1024 * 1024
 _ASIDE = ".aside"
 """Where files wait for their commit. Who holds the lock finds there what a killed writer left, and clears it."""
 
@@ -236,6 +237,8 @@ class Replacement:
         aside.parent.mkdir(exist_ok=True)
         self._waiting[table, key] = (Partition(table, key, 0, "", signature), aside)
         count = _write_frame(rows, aside) if isinstance(rows, pl.DataFrame) else rows(aside)
+        if aside.stat().st_size >= _LARGE_FILE_BYTES:
+            fsync(aside)  # now, while others compute, rather than all of them when everyone waits for the commit
         partition = Partition(table, key, count, file_sha256(aside), signature)
         self._waiting[table, key] = (partition, aside)
         return partition

@@ -135,7 +135,7 @@ class _Merger:
         self.afresh = afresh
         self.live = sorted(ledger.live_files())
         self.covered: dict[str, frozenset[str] | None] = {}
-        self.pieces: dict[str, list[Piece]] = {}
+        self.pieces: dict[str, list[Path]] = {}
         self.moved: dict[str, list[pl.DataFrame]] = {}
         self.leaving: dict[str, list[tuple[str, pl.DataFrame]]] = {}
         self.homes: dict[str, RequestHomes] = {}
@@ -153,16 +153,17 @@ class _Merger:
         seen."""
         homeless: dict[str, list[Piece]] = {}
         for landed_file, days in self.covered.items():
-            for path in sorted(staging(self.lake, landed_file).glob("*/*.arrow")):
+            paths = sorted(staging(self.lake, landed_file).glob("*/*.arrow"))
+            if not paths:
+                continue
+            source = open_piece(paths[0]).constants["source"].item()
+            if registry.has_global_keys(source):
+                homeless.setdefault(source, []).extend(open_piece(path) for path in paths)
+                continue
+            for path in paths:
                 day = path.parent.name
-                if days is not None and day not in days:
-                    continue
-                piece = open_piece(path)
-                source = piece.constants["source"].item()
-                if registry.has_global_keys(source):
-                    homeless.setdefault(source, []).append(piece)
-                else:
-                    self.pieces.setdefault(day, []).append(piece)
+                if days is None or day in days:
+                    self.pieces.setdefault(day, []).append(path)
         for source, pieces in homeless.items():
             self._send_home(source, pieces)
 
@@ -199,11 +200,11 @@ class _Merger:
         return pl.col("landed_file").is_in(sorted(set(self.live) - staged))
 
     def decide(self, day: str) -> DecidedDay:
-        """Everything known of one day, decided. A day is asked for once: its pieces are let go afterwards."""
+        """Everything known of one day, decided. A day is asked for once: only its own pieces are open meanwhile."""
         known = held_rows(self.lake, day, self._stays(day))
         for source, keys in self.leaving.get(day, []):
             known = known.without(source, keys)
-        known.pieces += self.pieces.pop(day, [])
+        known.pieces += [open_piece(path) for path in self.pieces.pop(day, [])]
         known.loose = pl.concat([known.loose, *self.moved.pop(day, [])])
         sources = {source for piece in known.pieces for source in piece.values("source")}
         sources |= set(known.loose["source"].unique())
