@@ -26,6 +26,8 @@ catch."""
 _OWNER = ["source", "provider", "account", "model", "service_tier", "region", "feature_tag", "api_key_id", "user_group",
           "session_id", "tags", "status"]  # fmt: skip
 KEY = ["usage_date", "segment_start", *_OWNER]
+_GROUP = [*KEY, "context_band_gt", "price_basis"]
+_MOST_PARTIAL_ROWS = 1_000_000
 READ = ["usage_date", "started_at", *_OWNER, *TOKEN_COLUMNS, "requests", "reported_cost_usd"]
 """Columns of core__usage that the roll-up reads."""
 
@@ -50,24 +52,27 @@ RowsOf = Callable[[Sequence[str]], Iterable[Piece]]
 
 
 def roll_up_usage(rows_of: RowsOf, grain: Grain) -> pl.DataFrame:
-    """int__usage_rollup of one day from its core__usage rows. Memory follows the largest piece, not the day."""
+    """int__usage_rollup of one day from its core__usage rows. Memory follows its distinct keys, not its rows."""
     tags = _kept_tags([text for piece in rows_of(["tags"]) for text in piece.values("tags")], grain.tag_keys)
     largest = rows = 0
-    parts = []
+    parts: list[pl.DataFrame] = []
     for piece in rows_of(READ):
         if len(piece):
             rows += len(piece)
             largest = max(largest, _largest(piece))
             parts.append(_summed(piece, grain, tags))
+            if sum(map(len, parts)) > _MOST_PARTIAL_ROWS:
+                parts = [_added_up(parts)]
     if not parts:
         return empty(IntUsageRollup)
     _refuse_overflow(rows, largest)
-    key = [*KEY, "context_band_gt", "price_basis"]
-    sums = pl.concat(parts)
-    if len(parts) > 1:
-        sums = sums.group_by(key).agg(pl.all().sum())
+    sums = _added_up(parts) if len(parts) > 1 else parts[0]
     reported = pl.when(pl.col("price_basis") == "reported").then("reported_cost_usd")
-    return conform(sums.with_columns(reported.alias("reported_cost_usd")), IntUsageRollup).sort(key, nulls_last=True)
+    return conform(sums.with_columns(reported.alias("reported_cost_usd")), IntUsageRollup).sort(_GROUP, nulls_last=True)
+
+
+def _added_up(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(parts).group_by(_GROUP).agg(pl.all().sum())
 
 
 def _largest(piece: Piece) -> int:
@@ -90,10 +95,9 @@ def _summed(piece: Piece, grain: Grain, tags: Mapping[str, str | None]) -> pl.Da
             "price_basis",
             pl.select(pl.when(is_reported).then(pl.lit("reported")).otherwise(pl.lit("book"))).to_series(),
         )
-    key = [*KEY, "context_band_gt", "price_basis"]
     amounts = [*TOKEN_COLUMNS, "requests", "reported_cost_usd"]
     varying = [name for name in amounts if name in keyed.varying.columns]
-    summed = keyed.grouped(key, [pl.len().cast(pl.Int64).alias("_rows"), *(pl.col(name).sum() for name in varying)])
+    summed = keyed.grouped(_GROUP, [pl.len().cast(pl.Int64).alias("_rows"), *(pl.col(name).sum() for name in varying)])
     same = [
         (pl.col("_rows") * pl.lit(value, dtype=keyed.constants[name].dtype)).cast(keyed.constants[name].dtype)
         for name in amounts
@@ -102,7 +106,7 @@ def _summed(piece: Piece, grain: Grain, tags: Mapping[str, str | None]) -> pl.Da
     ]
     names = [name for name in amounts if name not in varying]
     return summed.with_columns(value.alias(name) for name, value in zip(names, same, strict=True)).select(
-        *key, *amounts
+        *_GROUP, *amounts
     )
 
 

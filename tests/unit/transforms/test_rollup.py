@@ -21,6 +21,7 @@ from pipelines.errors import ContractError
 from pipelines.lake import enforce
 from pipelines.pieces import Piece, encoded, narrow
 from pipelines.quantities import INPUT_LEAF_COLUMNS, TOKEN_COLUMNS
+from pipelines.transforms import rollup
 from pipelines.transforms.price_schedules import EDGE_SCHEMA
 from pipelines.transforms.rollup import KEY, Grain, roll_up_meters, roll_up_usage
 from tests.unit.transforms.usage_days import MIDNIGHT, usage_row
@@ -106,6 +107,12 @@ ROW = st.fixed_dictionaries(
         "reported_cost_usd": st.sampled_from([None, Decimal("0.000000000001"), Decimal(2)]),
     }
 )
+
+
+@pytest.fixture(params=[1, 10**6], autouse=True)
+def most_partial_rows(request, monkeypatch):
+    """Sums of pieces are added up as they come, or at the end."""
+    monkeypatch.setattr(rollup, "_MOST_PARTIAL_ROWS", request.param)
 
 
 @settings(deadline=None, max_examples=60)
