@@ -190,7 +190,8 @@ def decide_day(
         (pl.col("fate") == "accepted") & ((pl.col("_piece") < 0) | (pl.col("started_at") != pl.col("_started_at")))
     )
     leaving = pl.concat([lost, changed]).filter(pl.col("_piece") >= 0)
-    leaves = [leaving.filter(pl.col("_piece") == number)["_at"] for number in range(len(pieces))]
+    places = leaving.select("_piece", "_at")
+    leaves = [places.filter(pl.col("_piece") == number)["_at"] for number in range(len(pieces))]
     staying: Sequence[Piece] = _Staying(pieces, leaves)
     if sum(map(len, pieces)) <= LARGE_DAY_ROWS:
         staying = list(staying)

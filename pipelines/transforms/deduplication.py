@@ -17,6 +17,8 @@ from pipelines.contracts.fields import polars_schema
 from pipelines.contracts.usage import CoreUsage
 
 LOWEST_PRECEDENCE = 1_000
+MOST_CANDIDATES = 250_000
+"""So many rows are decided at once at most."""
 KEY = ("provider", "request_id")
 _NOT_CONTENT = {
     "source", "landed_file", "record_number", "part", "merge_rank", "usage_date", "started_at", *KEY,
@@ -61,6 +63,17 @@ def decide(
     seen on the day before stays there, and its kept record is named from there. Rows of sources that merge globally by
     rank carry the earliest start of their call.
     """
+    if len(candidates) > MOST_CANDIDATES:
+        return _in_shares(candidates, rules, precedence, earlier)
+    return _decided(candidates, rules, precedence, earlier)
+
+
+def _decided(
+    candidates: pl.DataFrame,
+    rules: Mapping[str, MergeRule],
+    precedence: Mapping[str, int],
+    earlier: pl.DataFrame | None,
+) -> pl.DataFrame:
     columns = candidates.columns
     pool = candidates.with_columns(pl.lit(True).alias("_is_today"))
     if earlier is not None and len(earlier):
@@ -90,6 +103,25 @@ def decide(
     )
     told = _beside_kept(decided).filter("_is_today").with_columns(fate.alias("fate"))
     return told.select(*columns, *FATE_SCHEMA).sort(*_RECORD, "part")
+
+
+def _in_shares(
+    candidates: pl.DataFrame,
+    rules: Mapping[str, MergeRule],
+    precedence: Mapping[str, int],
+    earlier: pl.DataFrame | None,
+) -> pl.DataFrame:
+    """The same for many, a share of the calls at a time: comparing contents takes several times the room of the
+    rows."""
+    shares = -(-len(candidates) // MOST_CANDIDATES) + 1
+    mine = id_hashes(candidates) % shares
+    theirs = None if earlier is None else id_hashes(earlier) % shares
+    decided = []
+    for share in range(shares):
+        before = None if earlier is None or theirs is None else earlier.filter(theirs == share)
+        rows = candidates.filter(mine == share)
+        decided.append(_decided(rows, rules, precedence, before))
+    return pl.concat(decided).sort(*_RECORD, "part")
 
 
 def _ranked(rows: pl.DataFrame, rules: Mapping[str, MergeRule], precedence: Mapping[str, int]) -> pl.DataFrame:

@@ -6,11 +6,19 @@ import random
 from datetime import timedelta
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.transforms import deduplication
 from pipelines.transforms.deduplication import decide, doubtful_hashes, id_hashes
 from tests.unit.transforms.usage_days import MIDNIGHT, PRECEDENCE, RULES, fates_of_day, usage_frame, usage_row
+
+
+@pytest.fixture(params=[1, 10**6], autouse=True)
+def most_candidates(request, monkeypatch):
+    """Calls are decided a share at a time, or all at once."""
+    monkeypatch.setattr(deduplication, "MOST_CANDIDATES", request.param)
 
 
 def fates(rows, earlier=None):
