@@ -229,21 +229,17 @@ def _show_and_publish(
 
 
 def _show(changes: "pl.DataFrame") -> None:
+    """Effective cost always; tokens, list cost and status where any of them changes."""
     if changes.is_empty():
         answers().print("no month of any feature changes")
         return
-    _show_table(
-        changes,
-        {
-            "month": "month",
-            "feature": "feature",
-            "tokens before": "total_tokens_before",
-            "tokens after": "total_tokens_after",
-            "$ before": "effective_cost_usd_before",
-            "$ after": "effective_cost_usd_after",
-            "$ difference": "delta_usd",
-        },
-    )
+    columns = {"month": "month", "feature": "feature"}
+    for title, name in (("tokens", "total_tokens"), ("list $", "list_cost_usd"), ("status", "cost_status")):
+        before, after = f"{name}_before", f"{name}_after"
+        if not changes[before].equals(changes[after], null_equal=True):
+            columns |= {f"{title} before": before, f"{title} after": after}
+    dollars = ("effective_cost_usd_before", "effective_cost_usd_after", "delta_usd")
+    _show_table(changes, columns | dict(zip(("$ before", "$ after", "$ difference"), dollars, strict=True)))
 
 
 def _show_table(rows: "pl.DataFrame", columns: Mapping[str, str]) -> None:

@@ -19,14 +19,15 @@ from pipelines.settings import Settings
 
 MART = "mart__feature_cost_monthly"
 _KEY = ["month", "feature", "team", "cost_center"]
-_FIGURES = ["total_tokens", "effective_cost_usd", "cost_status"]
+_FIGURES = ["total_tokens", "list_cost_usd", "contracted_cost_usd", "effective_cost_usd", "cost_status"]
 
 
 def changed_months(settings: Settings) -> pl.DataFrame:
     """Rows of the monthly cost that differ, by month, feature, team and cost_center, in that order.
 
-    Columns: the key; total_tokens, effective_cost_usd and cost_status of before and after (`…_before`, `…_after`, NULL
-    where the row is not there); delta_usd, an absent or unknown cost counting as 0 in the difference alone.
+    Columns: the key; tokens, list, contracted and effective cost and cost_status of before and after (`…_before`,
+    `…_after`, NULL where the row is not there); delta_usd, the difference of effective cost, an absent or unknown one
+    counting as 0 there alone. A price that only moves list cost, because a bill decides what was paid, shows as well.
     """
     before = _figures(_published_files(settings)).rename({name: f"{name}_before" for name in _FIGURES})
     after = _figures(mart_files(settings)[MART]).rename({name: f"{name}_after" for name in _FIGURES})
