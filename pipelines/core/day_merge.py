@@ -171,7 +171,7 @@ def decide_day(
     wanted = doubtful.implode()
     masks = [series.is_in(wanted) for series in hashes]
     candidates = [
-        _with_meters(as_rows(piece.only(mask)), known.meters).with_columns(
+        _with_meters(_rows_at(piece, mask), known.meters).with_columns(
             pl.lit(number, dtype=pl.Int32).alias("_piece"), mask.arg_true().cast(pl.Int64).alias("_at")
         )
         for number, (piece, mask) in enumerate(zip(pieces, masks, strict=True))
@@ -233,6 +233,12 @@ def _hashes_of(piece: Piece) -> pl.Series:
     hashes = id_hashes(piece.varying)
     piece.let_go()
     return hashes
+
+
+def _rows_at(piece: Piece, mask: pl.Series) -> pl.DataFrame:
+    rows = as_rows(piece.only(mask))
+    piece.let_go()
+    return rows
 
 
 class _Staying(Sequence[Piece]):
