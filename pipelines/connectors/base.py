@@ -168,10 +168,10 @@ def canonical_usage(frame: pl.DataFrame) -> pl.DataFrame:
     return canonical(frame, USAGE_SCHEMA, _USAGE_DEFAULTS)
 
 
-def canonical_piece(rows: pl.DataFrame, words: Mapping[str, pl.Series], constants: Mapping[str, str]) -> Piece:
+def canonical_piece(rows: pl.DataFrame, words: Mapping[str, pl.Series], constants: Mapping[str, str | None]) -> Piece:
     """The same as a piece: what is absent from `rows` stands in its constants, meters are left out.
 
-    words: texts of the columns of `rows` that hold their numbers. constants: texts that all rows have.
+    words: texts of the columns of `rows` that hold their numbers. constants: texts that all rows have; None is no text.
     """
     texts = {name: series for name, series in words.items() if name in rows.columns}
     varying = []
@@ -188,7 +188,8 @@ def canonical_piece(rows: pl.DataFrame, words: Mapping[str, pl.Series], constant
             varying.append(column.fill_null(len(texts[name])))
             texts[name] = pl.concat([texts[name], pl.Series([default], dtype=dtype)])
     absent = [name for name in USAGE_SCHEMA if name not in rows.columns and name not in METERS]
-    same = {name: constants.get(name, _USAGE_DEFAULTS.get(name)) for name in absent}
+    given = {name: text for name, text in constants.items() if text is not None}
+    same = {name: given.get(name, _USAGE_DEFAULTS.get(name)) for name in absent}
     return Piece(
         pl.DataFrame(varying), pl.DataFrame([pl.Series(n, [v], dtype=USAGE_SCHEMA[n]) for n, v in same.items()]), texts
     )

@@ -66,3 +66,11 @@ def test_words_of_one_provider_are_one_provider_and_empty_ones_are_none(tmp_path
     assert set(got.column("account")) == {"default"}
     assert set(got.column("feature_tag")) == set(got.column("user_group")) == {None}
     assert got.total("output_tokens") == 140
+
+
+def test_a_constant_without_a_text_is_the_default(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("started_at,model,output_tokens\n2026-10-01T00:00:00Z,m,7\n")
+    mapping = '[constants]\nprovider = "OpenAI"\naccount = " NULL "\n'
+    got = read_log(CONNECTOR, land(path, "usage_table", mapping=mapping))
+    assert (got.column("provider"), got.column("account"), got.total("output_tokens")) == (["openai"], ["default"], 7)
