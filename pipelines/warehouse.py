@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import re
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -60,9 +61,13 @@ def shared_session(settings: Settings) -> duckdb.DuckDBPyConnection:
     """
     spill = settings.lake / ".tmp"
     spill.mkdir(parents=True, exist_ok=True)
-    connection = _instance(settings).cursor()
+    with _ONE_INSTANCE:
+        connection = _instance(settings).cursor()
     connection.execute("SET TimeZone='UTC'")
     return connection
+
+
+_ONE_INSTANCE = threading.Lock()
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
-"""Building what changed: every table between the core days and the marts, one partition at a time.
+"""Building what changed: every table between the core days and the marts, partition by partition.
 
 What lives here: the graph of tables, which partitions are stale. What does not: what a table computes (sql/,
-derived_tables.py), running a model and committing what was built (workbench.py), Dagster (assets/).
+derived_tables.py), running a model and committing what was built (workbench.py), doing several at once
+(side_by_side.py), Dagster (assets/).
 A partition remembers the code and the input partitions that it was built from; it is built again only when one of them
 changed. So a night costs what changed, and re-pricing history never reads a log.
 """
@@ -9,7 +10,7 @@ changed. So a night costs what changed, and re-pricing history never reads a log
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -19,11 +20,12 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.build.derived_tables import PYTHON_TABLES, REFERENCE_NAMES, reference_frames
-from pipelines.build.workbench import ALL, Workbench, workbench
+from pipelines.build.side_by_side import Work, do
+from pipelines.build.workbench import ALL, Sight, Workbench, workbench
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import polars_schema
 from pipelines.core.closed_journal import CLOSED_MONTHS, restore_closes
-from pipelines.lake import Lake, combined_digest
+from pipelines.lake import Lake, Partition, combined_digest
 from pipelines.settings import CODE_VERSION, Settings
 from pipelines.sqlmodel import SqlModel, shipped_models
 from pipelines.transforms.deployment_hours import deployed_months
@@ -99,7 +101,7 @@ def refresh_reference(settings: Settings) -> BuildReport:
             return report
         with workbench(settings, REFERENCE_NAMES) as bench:
             for name, frame in sorted(reference_frames(settings).items()):
-                bench.write(name, ALL, frame, signature)
+                bench.put(bench.write(name, ALL, frame, signature))
                 report.built.append(ALL)
                 report.rows += len(frame)
     return report
@@ -121,38 +123,85 @@ def refresh_tables(
     order = [table for table in build_order() if table in chosen]
     read = {name for table in order for name in (table, *inputs_of(table))}
     lake = Lake(settings.lake)
+    reports = {table: BuildReport(table) for table in order}
     with lake.writing(), workbench(settings, read) as bench:
         known = months(lake, settings.today())
-        return {table: _refresh(bench, table, known, progress) for table in order}
+        keys = {table: [ALL] if cut_of(table) == ALL else known for table in order}
+        for table in order:
+            for gone in sorted(set(bench.partitions(table)) - set(keys[table])):
+                bench.remove(table, gone)
+
+        def signature_of(table: str, key: str) -> str | None:
+            signature = _signature(bench, table, key)
+            held = bench.partitions(table).get(key)
+            if held is None or held.signature != signature:
+                return signature
+            reports[table].unchanged += 1
+            return None
+
+        for partition in build(bench, keys, signature_of, progress):
+            report = reports[partition.table]
+            report.built.append(partition.key)
+            report.rows += partition.rows
+    return reports
 
 
-def _refresh(bench: Workbench, table: str, known: Sequence[str], progress: Progress | None) -> BuildReport:
-    report = BuildReport(table)
-    keys = [ALL] if cut_of(table) == ALL else known
-    held = bench.partitions(table)
-    for gone in sorted(set(held) - set(keys)):
-        bench.remove(table, gone)
-    for number, key in enumerate(keys):
-        inputs = [bench.digest(name, key) for name in sorted(inputs_of(table))]
-        signature = combined_digest([code_digest(table), *inputs, *_clock_digest(bench.settings, table, key)])
-        if key in held and held[key].signature == signature:
-            report.unchanged += 1
-            continue
+def build(
+    bench: Workbench,
+    keys: Mapping[str, Sequence[str]],
+    signature_of: Callable[[str, str], str | None],
+    progress: Progress | None = None,
+) -> list[Partition]:
+    """Build partitions (`keys` of each table) in the order of what they read, several at once; gives those built.
+
+    signature_of: asked once the inputs of a partition stand; None leaves the partition as it is.
+    """
+    known = [(table, key) for table in sorted(keys) for key in keys[table]]
+    built: list[Partition] = []
+    begun = 0
+
+    def start(task: tuple[str, str]) -> Callable[[], Partition] | None:
+        nonlocal begun
+        begun += 1
+        table, key = task
+        signature = signature_of(table, key)
+        if signature is None:
+            return None
         if progress:
-            progress(f"building {table} {key}", number, len(keys))
-        frame = rows_of(bench, table, key)
-        bench.write(table, key, frame, signature)
-        report.built.append(key)
-        report.rows += len(frame)
-    return report
+            progress(f"building {table} {key}", begun - 1, len(known))
+        sight = bench.sight(inputs_of(table), key)
+        return lambda: bench.write(table, key, _rows_of(bench, table, key, sight), signature)
+
+    def finish(_task: tuple[str, str], partition: Partition) -> None:
+        bench.put(partition)
+        built.append(partition)
+
+    def pause(settle: Callable[[], None]) -> None:
+        if bench.is_full():
+            settle()
+            bench.commit()
+
+    do({task: _waits_for(task, keys) for task in known}, Work(start, finish, pause), bench.settings.threads)
+    return sorted(built, key=lambda partition: (partition.table, partition.key))
 
 
-def rows_of(bench: Workbench, table: str, key: str) -> pl.DataFrame:
-    """The rows of one partition of a derived table, from its inputs as they stand on the bench; writes nothing."""
-    inputs = inputs_of(table)
+def _waits_for(task: tuple[str, str], keys: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """The partitions among `keys` that a partition reads."""
+    table, key = task
+    inputs = [name for name in inputs_of(table) if name in keys]
+    return [(name, mine) for name in inputs for mine in keys[name] if ALL in (key, mine) or mine == key]
+
+
+def _rows_of(bench: Workbench, table: str, key: str, sight: Sight) -> pl.DataFrame:
     if table in PYTHON_TABLES:
-        return PYTHON_TABLES[table].build(bench.settings, key, {name: bench.frame(name, key) for name in inputs})
-    return bench.query(sql_models()[table].sql, inputs, key)
+        return PYTHON_TABLES[table].build(bench.settings, key, bench.frames(sight))
+    return bench.query(sql_models()[table].sql, sight)
+
+
+def _signature(bench: Workbench, table: str, key: str) -> str:
+    """What a partition is built from: its code and its inputs."""
+    inputs = [bench.digest(name, key) for name in sorted(inputs_of(table))]
+    return combined_digest([code_digest(table), *inputs, *_clock_digest(bench.settings, table, key)])
 
 
 def months(lake: Lake, today: date) -> list[str]:

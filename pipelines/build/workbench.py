@@ -6,8 +6,9 @@ committed. What does not: which partitions are stale (graph.py), what a table co
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,18 +40,27 @@ class _Read:
 _NOTHING = _Read("", [])
 
 
-class Workbench:
-    """What the lake holds of `tables`, with everything built so far. The caller holds the lake's lock."""
+@dataclass(frozen=True)
+class Sight:
+    """What one partition sees of its inputs: the files of each table, and whether there is any row in them."""
 
-    def __init__(self, settings: Settings, tables: Iterable[str], replacement: Replacement, closing: ExitStack) -> None:
+    files: Mapping[str, list[Path]]
+    is_empty: bool
+
+
+class Workbench:
+    """What the lake holds of `tables`, with everything built so far. The caller holds the lake's lock.
+
+    `query`, `frames` and `write` may be called by several threads at once; all others by the one that made the bench.
+    """
+
+    def __init__(self, settings: Settings, tables: Iterable[str], replacement: Replacement) -> None:
         self.settings = settings
         self._held = Lake(settings.lake).tables(tables)
         self._replacement = replacement
-        self._closing = closing
-        self._connection: duckdb.DuckDBPyConnection | None = None
-        self._shown: dict[str, list[Path]] = {}
         self._read: dict[str, dict[str, _Read]] = {}
         self._of_nothing: dict[str, pl.DataFrame] = {}
+        self._mine = _Mine()
 
     def partitions(self, table: str) -> dict[str, Partition]:
         """All partitions of a table by key."""
@@ -70,48 +80,50 @@ class Workbench:
         """A digest of what a partition `key` reads of a table."""
         return self._inputs(table, key).digest
 
-    def is_empty(self, table: str, key: str) -> bool:
-        """True when a partition `key` finds no row in a table."""
-        return not any(part.rows for part in self._inputs(table, key).partitions)
+    def sight(self, tables: Iterable[str], key: str) -> Sight:
+        """What a partition `key` sees of these tables, as they stand now."""
+        read = {table: self._inputs(table, key).partitions for table in tables}
+        files = {table: [self._replacement.path(table, part.key) for part in parts] for table, parts in read.items()}
+        return Sight(files, not any(part.rows for parts in read.values() for part in parts))
 
-    def files(self, table: str, key: str) -> list[Path]:
-        """The files that a partition `key` reads of a table."""
-        return [self._replacement.path(table, part.key) for part in self._inputs(table, key).partitions]
+    def frames(self, sight: Sight) -> dict[str, pl.DataFrame]:
+        """All rows that a partition sees, by table."""
+        return {
+            table: pl.concat([pl.read_parquet(path) for path in files]) if files else empty(contract_of(table))
+            for table, files in sight.files.items()
+        }
 
-    def frame(self, table: str, key: str) -> pl.DataFrame:
-        """Their rows."""
-        files = self.files(table, key)
-        return pl.concat([pl.read_parquet(path) for path in files]) if files else empty(contract_of(table))
-
-    def query(self, sql: str, tables: Collection[str], key: str) -> pl.DataFrame:
-        """The rows of a SELECT over these tables, as a partition `key` sees them."""
-        finds_nothing = all(self.is_empty(table, key) for table in tables)
-        if finds_nothing and sql in self._of_nothing:
+    def query(self, sql: str, sight: Sight) -> pl.DataFrame:
+        """The rows of a SELECT over what a partition sees."""
+        if sight.is_empty and sql in self._of_nothing:
             return self._of_nothing[sql]
-        if self._connection is None:
-            self._connection = self._closing.enter_context(shared_session(self.settings))
-        for table in tables:
-            files = self.files(table, key)
-            if self._shown.get(table) != files:
-                create_view(self._connection, table, files, empty(contract_of(table)))
-                self._shown[table] = files
-        rows: pl.DataFrame = self._connection.sql(sql).pl()
-        if finds_nothing:
+        mine = self._mine
+        if mine.connection is None:
+            mine.connection = shared_session(self.settings)
+        for table, files in sight.files.items():
+            if mine.shown.get(table) != files:
+                create_view(mine.connection, table, files, empty(contract_of(table)))
+                mine.shown[table] = files
+        rows: pl.DataFrame = mine.connection.sql(sql).pl()
+        if sight.is_empty:
             self._of_nothing[sql] = rows
         return rows
 
-    def write(self, table: str, key: str, frame: pl.DataFrame, signature: str) -> None:
-        """Let the partition be these rows, checked against the table's contract, with its columns in that order."""
+    def write(self, table: str, key: str, frame: pl.DataFrame, signature: str) -> Partition:
+        """Check rows against the table's contract and write them, with its columns in that order.
+
+        They count on the bench once they are put down.
+        """
         contract = contract_of(table)
         names = list(polars_schema(contract))
         if sorted(names) == sorted(frame.columns):
             frame = frame.select(names)
-        if len(self._replacement) >= MOST_WAITING:
-            self._replacement.commit()
-            self._shown.clear()
-        self._held[table][key] = self._replacement.write(table, key, frame, contract, signature)
-        self._read.pop(table, None)
-        self._shown.pop(table, None)
+        return self._replacement.write(table, key, frame, contract, signature)
+
+    def put(self, partition: Partition) -> None:
+        """Let a partition that was written be seen."""
+        self._held[partition.table][partition.key] = partition
+        self._read.pop(partition.table, None)
 
     def remove(self, table: str, key: str) -> None:
         """Let the partition be gone."""
@@ -119,9 +131,25 @@ class Workbench:
         del self._held[table][key]
         self._read.pop(table, None)
 
+    def is_full(self) -> bool:
+        """True when what was written should be committed before more is written."""
+        return len(self._replacement) >= MOST_WAITING
+
+    def commit(self) -> None:
+        """Make everything count that was put down; no thread may write meanwhile, and every sight is to be taken anew."""
+        self._replacement.commit()
+
+
+class _Mine(threading.local):
+    """What a thread keeps: its own DuckDB session, and which files each view in it stands for."""
+
+    def __init__(self) -> None:
+        self.connection: duckdb.DuckDBPyConnection | None = None
+        self.shown: dict[str, list[Path]] = {}
+
 
 @contextmanager
 def workbench(settings: Settings, tables: Iterable[str]) -> Iterator[Workbench]:
     """A bench for these tables; what is built on it is committed when the block ends well."""
-    with Lake(settings.lake).replacing() as replacement, ExitStack() as closing:
-        yield Workbench(settings, tables, replacement, closing)
+    with Lake(settings.lake).replacing() as replacement:
+        yield Workbench(settings, tables, replacement)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import build_order, cut_of, inputs_of, rows_of
+from pipelines.build.graph import build, build_order, cut_of, inputs_of
 from pipelines.build.workbench import ALL, workbench
 from pipelines.lake import Lake, Partition
 from pipelines.publish.durable import link_or_copy
@@ -102,8 +102,6 @@ def evaluate(beside: Settings, months: Iterable[str], goal: str = GOAL) -> pl.Da
     built = ancestors(goal)
     read = {name for table in built for name in (table, *inputs_of(table))}
     with workbench(beside, read) as bench:
-        for table in built:
-            for key in [ALL] if cut_of(table) == ALL else wanted:
-                bench.write(table, key, rows_of(bench, table, key), "")
+        build(bench, {table: [ALL] if cut_of(table) == ALL else wanted for table in built}, lambda _table, _key: "")
     frames = [frame for month in wanted if (frame := lake.read(goal, month)) is not None]
     return pl.concat(frames)

@@ -1,0 +1,63 @@
+"""Work whose pieces wait for one another, done by several threads as soon as it can be.
+
+What lives here: the order. What does not: what is done (graph.py), what it is done with (workbench.py).
+DuckDB and Polars leave Python's lock while they compute, so threads are enough; everything that decides or remembers
+happens in the thread that asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Generic, TypeVar
+
+Task = TypeVar("Task", bound=Hashable)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Work(Generic[Task, Result]):
+    """What a task is. Only the function that `start` gives runs in another thread.
+
+    start: called once everything that the task waits for is finished; gives what is to be computed, None for nothing.
+    finish: called with the result, before anything starts that waits for the task. pause: called between two starts,
+    with a function that waits until nothing is being computed.
+    """
+
+    start: Callable[[Task], Callable[[], Result] | None]
+    finish: Callable[[Task, Result], None]
+    pause: Callable[[Callable[[], None]], None]
+
+
+def do(waits_for: Mapping[Task, Collection[Task]], work: Work[Task, Result], threads: int) -> None:
+    """Do every task of `waits_for`, `threads` of them at once at most. The first error ends it, after what is under
+    way."""
+    order = TopologicalSorter(waits_for)
+    order.prepare()
+    ready: deque[Task] = deque()
+    under_way: dict[Future[Result], Task] = {}
+
+    def settle(most: int) -> None:
+        while len(under_way) > most:
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                task = under_way.pop(future)
+                work.finish(task, future.result())
+                order.done(task)
+
+    with ThreadPoolExecutor(threads) as pool:
+        while order.is_active():
+            ready.extend(order.get_ready())
+            if not ready:
+                settle(len(under_way) - 1)
+                continue
+            work.pause(lambda: settle(0))
+            task = ready.popleft()
+            compute = work.start(task)
+            if compute is None:
+                order.done(task)
+                continue
+            under_way[pool.submit(compute)] = task
+            settle(threads - 1)
