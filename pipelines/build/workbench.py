@@ -136,7 +136,7 @@ class Workbench:
         return len(self._replacement) >= MOST_WAITING
 
     def commit(self) -> None:
-        """Make everything count that was put down; no thread may write meanwhile, and every sight is to be taken anew."""
+        """Make everything count that was put down, while no thread writes; every sight is to be taken anew then."""
         self._replacement.commit()
 
 
