@@ -25,8 +25,11 @@ from pipelines.transforms.reference_tables import TABLES as REFERENCE_TABLES
 from pipelines.transforms.reference_tables import load_tables
 from pipelines.transforms.rollup import SELF_HOSTED
 
-LONGEST_RESTATEMENT = timedelta(days=120)
-"""After this no provider restates a month on its own: its partitions no longer look at the clock."""
+_LONGEST_LOOK_BACK = timedelta(days=120)
+"""So long after its end a month still looks at the clock."""
+_RESTATED_FOR = timedelta(days=35)
+_RESTATED_LONGER = {"google": timedelta(days=60), "gcp": timedelta(days=60)}
+"""How long after a day its provider may restate the day's bill."""
 
 
 def reference_frames(settings: Settings) -> dict[str, pl.DataFrame]:
@@ -56,11 +59,28 @@ def _shared_cost_weights(rules: pl.DataFrame) -> pl.DataFrame:
 
 
 def clock(settings: Settings, month: str, _inputs: Inputs) -> pl.DataFrame:
-    """ref__clock: the run's UTC day as this month sees it; it stands still once no provider restates the month."""
+    """ref__clock: the run's UTC day as this month sees it; it stands still long after the month."""
+    return _clock(month, min(settings.today(), _last_day(month) + _LONGEST_LOOK_BACK))
+
+
+def bill_clock(_settings: Settings, month: str, inputs: Inputs) -> pl.DataFrame:
+    """int__bill_clock: the same for those who ask whether the month's bills are final.
+
+    It stands still once no provider that billed the month restates it; without any complete bill it does not run at
+    all. So a month is looked at again only while a day may change what is said of its bills.
+    """
+    providers = set(inputs["int__bill_coverage"]["provider"])
+    window = max((_RESTATED_LONGER.get(provider, _RESTATED_FOR) for provider in providers), default=timedelta())
+    return _clock(month, min(inputs["ref__clock"]["today"].item(), _last_day(month) + window))
+
+
+def _clock(month: str, today: date) -> pl.DataFrame:
+    return pl.DataFrame({"month": [month], "today": [today]}, schema={"month": pl.String, "today": pl.Date})
+
+
+def _last_day(month: str) -> date:
     year, number = map(int, month.split("-"))
-    end = date(year, number, calendar.monthrange(year, number)[1])
-    seen_from = min(settings.today(), end + LONGEST_RESTATEMENT)
-    return pl.DataFrame({"month": [month], "today": [seen_from]}, schema={"month": pl.String, "today": pl.Date})
+    return date(year, number, calendar.monthrange(year, number)[1])
 
 
 def model_names(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
@@ -200,6 +220,14 @@ PYTHON_TABLES: dict[str, PythonTable] = {
         *INFRASTRUCTURE_TABLES,
         PythonTable(
             "ref__clock", "month", (), clock, "The run's clock", "One row per month: the UTC day it is seen from"
+        ),
+        PythonTable(
+            "int__bill_clock",
+            "month",
+            ("ref__clock", "int__bill_coverage"),
+            bill_clock,
+            "The day from which a month's bills are judged",
+            "One row per month: the UTC day, standing still once nothing that billed the month restates it",
         ),
         PythonTable(
             "int__model_names",

@@ -62,6 +62,20 @@ class IntAllocatedTokens(pa.DataFrameModel):
         ordered = False
 
 
+class IntBillClock(pa.DataFrameModel):
+    """One row per month: the UTC day, standing still once nothing that billed the month restates it.
+
+    The day from which a month's bills are judged.
+    """
+
+    month: str
+    today: pl.Date
+
+    class Config:
+        strict = True
+        ordered = False
+
+
 class IntBillCoverage(pa.DataFrameModel):
     """One row per provider, account (`*` = any) and UTC day with a complete bill, every line of it in dollars.
 

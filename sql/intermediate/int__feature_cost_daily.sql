@@ -2,7 +2,7 @@
 title = "What each feature cost per UTC day, computed from all that is known now"
 grain = "One row per UTC day, feature, team, cost center, provider, account, model and service tier"
 key = ["usage_date", "feature", "team", "cost_center", "provider", "account", "model", "service_tier"]
-inputs = ["int__usage_cost", "int__allocated_tokens", "int__allocated_shared", "int__allocated_commitments", "int__bill_coverage", "int__bill_lines", "int__month_gate", "int__infrastructure_shares", "ref__clock"]
+inputs = ["int__usage_cost", "int__allocated_tokens", "int__allocated_shared", "int__allocated_commitments", "int__bill_coverage", "int__bill_lines", "int__month_gate", "int__infrastructure_shares", "int__bill_clock"]
 rules = [
     "list and contracted cost price the logged tokens that have a price; NULL where nothing of the row could be priced, and unpriced_tokens says what they leave out",
     "list cost is NULL as well where any priced part of the row has no public price, only a contract's",
@@ -314,7 +314,7 @@ select
         cast(summed.effective_cost_usd as double) * 1000000 / nullif(summed.output_tokens, 0) as decimal(38, 12)
     ) as cost_per_mtok_output_usd
 from summed
-cross join ref__clock as clock
+cross join int__bill_clock as clock
 left join invoiced
     on summed.provider = invoiced.provider
     and cast(date_trunc('month', summed.usage_date) as date) = invoiced.month_start

@@ -2,7 +2,7 @@
 title = "What each feature cost per UTC day, and per million tokens"
 grain = "One row per UTC day, feature, team, cost center, provider, account, model, service tier and correction"
 key = ["usage_date", "feature", "team", "cost_center", "provider", "account", "model", "service_tier", "charge_class", "corrected_month"]
-inputs = ["int__feature_cost_daily", "int__corrections", "core__closed_costs", "core__closed_months", "ref__clock"]
+inputs = ["int__feature_cost_daily", "int__corrections", "core__closed_costs", "core__closed_months", "int__bill_clock"]
 rules = [
     "an open month is as int__feature_cost_daily computes it now, a closed month as it was frozen when it was closed",
     "what has changed in a closed month since stands in rows of charge_class Correction on the first day of the first open month after it",
@@ -68,7 +68,7 @@ corrections as (
         changes.non_token_cost_usd,
         changes.month
     from int__corrections as changes
-    inner join ref__clock as clock on changes.posting_month = clock.month
+    inner join int__bill_clock as clock on changes.posting_month = clock.month
 ),
 
 everything as (

@@ -2,7 +2,7 @@
 title = "Logged, provider-counted and billed cost side by side, and every dollar between them by cause"
 grain = "One row per provider, account and UTC day"
 key = ["usage_date", "provider", "account"]
-inputs = ["int__usage_cost", "int__provider_cost", "int__bill_lines", "int__bill_coverage", "int__match_detail", "int__reconciliation_causes", "ref__clock"]
+inputs = ["int__usage_cost", "int__provider_cost", "int__bill_lines", "int__bill_coverage", "int__match_detail", "int__reconciliation_causes", "int__bill_clock"]
 rules = [
     "billed minus metered is exactly the sum of the causes; causes are 0, not NULL, from the first bill of the month on",
     "coverage is logged over provider-counted tokens, NULL without provider usage",
@@ -239,7 +239,7 @@ select
             then 'a tier that the cost API leaves out by rule keeps its contracted cost: it stands on the invoice'
     end as reason
 from pairs
-cross join ref__clock as clock
+cross join int__bill_clock as clock
 left join logged
     on pairs.usage_date = logged.usage_date and pairs.provider = logged.provider and pairs.account = logged.account
 left join provided

@@ -200,7 +200,7 @@ def inputs_of(many: list[Day]) -> dict[str, pl.DataFrame]:
                 }
             )
         rows["int__bill_coverage"] += [{**common, "account": account} for account in day.covered]
-    rows["ref__clock"] = [{"today": START + timedelta(days=3000)}]
+    rows["int__bill_clock"] = [{"today": START + timedelta(days=3000)}]
     return {table: input_frame(table, lines) for table, lines in rows.items()}
 
 

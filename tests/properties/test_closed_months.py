@@ -91,7 +91,7 @@ class History:
                 {"month": month, "closed_at": closed_at, "closed_costs_sha256": "0" * 64, "code_version": "1"}
                 for month in sorted(self.frozen)
             ],
-            "ref__clock": [{"month": month, "today": date(2026, 5, 1)} for month in (*MONTHS, *LATER)],
+            "int__bill_clock": [{"month": month, "today": date(2026, 5, 1)} for month in (*MONTHS, *LATER)],
         }
         if self.frozen:
             tables["core__closed_costs"] = pl.concat(self.frozen.values())
