@@ -17,6 +17,7 @@ from assets.resources import Home
 from assets.table_metadata import built_metadata, table_spec
 from pipelines.build.graph import build_order, cut_of, inputs_of, refresh_tables
 from pipelines.core.closed_journal import CLOSED_COSTS, CLOSED_MONTHS
+from pipelines.lake import Lake
 
 _LAST_TOLD_BY = {"core__landed_files": "core__usage"}
 """The ledger gets its counts when days are merged: who reads it waits for that step too."""
@@ -52,10 +53,12 @@ def derived_tables(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg
         reports = refresh_tables(settings, chosen, listener().progress)
         answered = answers(context, settings)
     listener().built.update(reports)
+    lake = Lake(settings.lake)
+    held = lake.tables(reports)
     for table, report in reports.items():
         key = dg.AssetKey(table)
         yield dg.MaterializeResult(
             asset_key=key,
-            metadata=built_metadata(settings, table, report),
+            metadata=built_metadata(lake, held[table].values(), report),
             check_results=answered.get(key, []),
         )

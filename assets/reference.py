@@ -15,6 +15,7 @@ from assets.resources import Home
 from assets.table_metadata import table_spec
 from pipelines.build.derived_tables import REFERENCE_NAMES
 from pipelines.build.graph import refresh_reference
+from pipelines.build.workbench import ALL
 from pipelines.lake import Lake
 
 _SPECS = [table_spec(name, deps=()) for name in REFERENCE_NAMES]
@@ -34,10 +35,10 @@ def reference_tables(context: dg.AssetExecutionContext, home: Home) -> Iterator[
     with plain_failures(settings):
         report = refresh_reference(settings)
         answered = answers(context, settings)
-    lake = Lake(settings.lake)
+    held = Lake(settings.lake).tables(REFERENCE_NAMES)
     for spec in _SPECS:
         if spec.key in context.selected_asset_keys:
-            partition = lake.partitions(spec.key.to_user_string()).get("all")
+            partition = held[spec.key.to_user_string()].get(ALL)
             yield dg.MaterializeResult(
                 asset_key=spec.key,
                 metadata={"dagster/row_count": partition.rows if partition else 0, "read again": bool(report.built)},

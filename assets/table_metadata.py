@@ -3,7 +3,7 @@
 What lives here: descriptions, column schemas, row counts, sums and previews. What does not: the tables themselves.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from inspect import cleandoc
 from pathlib import Path
@@ -15,8 +15,8 @@ from pipelines.build.derived_tables import PYTHON_TABLES
 from pipelines.build.graph import BuildReport, sql_models
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import polars_schema
-from pipelines.lake import Lake
-from pipelines.settings import CODE_VERSION, PROJECT_ROOT, Settings
+from pipelines.lake import Lake, Partition
+from pipelines.settings import CODE_VERSION, PROJECT_ROOT
 
 Shown = dict[str, int | str | dg.MarkdownMetadataValue | dg.TableSchema]
 """Metadata by name, as Dagster shows it."""
@@ -87,17 +87,16 @@ def _column_schema(table: str) -> dg.TableSchema:
     )
 
 
-def built_metadata(settings: Settings, table: str, report: BuildReport) -> Shown:
-    """What one refresh left: partitions built and kept, rows; for a mart also its sums and first rows."""
-    lake = Lake(settings.lake)
-    partitions = lake.partitions(table)
+def built_metadata(lake: Lake, partitions: Collection[Partition], report: BuildReport) -> Shown:
+    """What one refresh of a table left in its partitions: how many were built and kept, rows; for a mart also its sums
+    and first rows."""
     found: Shown = {
-        "dagster/row_count": sum(partition.rows for partition in partitions.values()),
+        "dagster/row_count": sum(partition.rows for partition in partitions),
         "partitions built": ", ".join(report.built) or "none",
         "partitions unchanged": report.unchanged,
     }
-    if table.startswith("mart__"):
-        files = [lake.path(table, key) for key in partitions]
+    if report.table.startswith("mart__"):
+        files = [lake.path(report.table, partition.key) for partition in partitions if partition.rows]
         found |= {f"sum of {name}": str(total) for name, total in sums(files).items()}
         found["preview"] = dg.MetadataValue.md(preview(files))
     return found

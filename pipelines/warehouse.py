@@ -144,6 +144,15 @@ def load_parquet(
     )
 
 
+def add_parquet(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[Path], *, snapshot_id: str) -> None:
+    """Add the rows of Parquet files with the columns of `table`, `_snapshot_id` last, to it."""
+    paths = ", ".join(text_literal(glob.escape(str(path))) for path in files)
+    connection.execute(
+        f"INSERT INTO {identifier(table)} SELECT *, {text_literal(snapshot_id)} "
+        f"FROM read_parquet([{paths}], hive_partitioning=false, file_row_number=false)"
+    )
+
+
 def create_view(
     connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[Path], otherwise: pl.DataFrame
 ) -> None:

@@ -42,10 +42,14 @@ _NOTHING = _Read("", [])
 
 @dataclass(frozen=True)
 class Sight:
-    """What one partition sees of its inputs: the files of each table, and whether there is any row in them."""
+    """What one partition sees of its inputs: of each table the files that hold a row."""
 
     files: Mapping[str, list[Path]]
-    is_empty: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """True when there is no row in any of them."""
+        return not any(self.files.values())
 
 
 class Workbench:
@@ -83,8 +87,12 @@ class Workbench:
     def sight(self, tables: Iterable[str], key: str) -> Sight:
         """What a partition `key` sees of these tables, as they stand now."""
         read = {table: self._inputs(table, key).partitions for table in tables}
-        files = {table: [self._replacement.path(table, part.key) for part in parts] for table, parts in read.items()}
-        return Sight(files, not any(part.rows for parts in read.values() for part in parts))
+        return Sight(
+            {
+                table: [self._replacement.path(table, part.key) for part in parts if part.rows]
+                for table, parts in read.items()
+            }
+        )
 
     def frames(self, sight: Sight) -> dict[str, pl.DataFrame]:
         """All rows that a partition sees, by table."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from pipelines.build.graph import build, build_order, cut_of, inputs_of
 from pipelines.build.workbench import ALL, workbench
@@ -89,7 +90,7 @@ def place(lake: Lake, table: str, key: str, source: Path | None) -> None:
     path = lake.path(table, key)
     path.parent.mkdir(exist_ok=True)
     link_or_copy(source, path)
-    lake.register(Partition(table, key, 0, "", ""))
+    lake.register(Partition(table, key, pq.read_metadata(path).num_rows, "", ""))
 
 
 def evaluate(beside: Settings, months: Iterable[str], goal: str = GOAL) -> pl.DataFrame:

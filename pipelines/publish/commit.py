@@ -23,11 +23,13 @@ from typing import Any
 
 from pipelines.errors import BusyError, PublishError
 from pipelines.publish import durable, journal, staging
+from pipelines.publish.database import Parent, build_database
 from pipelines.publish.expiry import expire
 from pipelines.publish.layout import DATABASE, Layout, snapshot_id
 from pipelines.publish.manifest import (
     CanonicalFile,
     Manifest,
+    checks_digest,
     closed_periods,
     content_digest,
     read_manifest,
@@ -178,10 +180,13 @@ def _build(
             at_step("first_file_written")
     at_step("parquet_written")
     database = aside / DATABASE
-    tables = staging.build_database(settings, aside, database, name, files, lambda: at_step("tables_loaded"))
+    parent = None if before is None else Parent(layout.snapshot(before.snapshot_id), before)
+    built = build_database(settings, aside, database, name, files, parent, lambda: at_step("tables_loaded"))
     at_step("database_built")
+    checked_with = None if request.checks is None else checks_digest(request.facts)
     if request.checks is not None:
-        staging.run_checks(settings, database, request.checks)
+        parent_passed = checked_with is not None and before is not None and before.checked_with == checked_with
+        staging.run_checks(settings, built, database, request.checks, parent_passed=parent_passed)
     at_step("checked")
     closed_before = set() if before is None else before.closed_periods()
     manifest = Manifest(
@@ -190,8 +195,9 @@ def _build(
         parent=None if before is None else before.snapshot_id,
         published_at=settings.now(),
         files=files,
-        tables=tables,
+        tables=built.tables,
         facts=request.facts,
+        checked_with=checked_with,
         closes=tuple(sorted(closed_periods(request.facts) - closed_before)),
         journals=request.journals,
     )
@@ -228,7 +234,7 @@ def _restore_database(settings: Settings, layout: Layout, manifest: Manifest) ->
     aside = layout.staging(uuid.uuid4().hex)
     try:
         _new_staging(layout, aside)
-        staging.build_database(settings, directory, aside / DATABASE, manifest.snapshot_id, manifest.files)
+        build_database(settings, directory, aside / DATABASE, manifest.snapshot_id, manifest.files)
         (aside / DATABASE).chmod(durable.READ_ONLY)
         durable.rename(aside / DATABASE, directory / DATABASE)
     finally:

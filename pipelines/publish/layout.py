@@ -18,7 +18,8 @@ from pipelines.settings import Settings
 
 DATABASE = "marts.duckdb"
 MANIFEST = "MANIFEST.json"
-PARTITION = re.compile(r"(\d{4}-(0[1-9]|1[0-2])|all)\Z", re.ASCII)
+ALL = "all"
+PARTITION = re.compile(rf"(\d{{4}}-(0[1-9]|1[0-2])|{ALL})\Z", re.ASCII)
 """A canonical file holds one UTC month of a dated mart, or `all` of an undated one."""
 
 NO_SNAPSHOT = "run `tokenmart run` on your own files, or `tokenmart demo` for a sample quarter"

@@ -65,6 +65,8 @@ class Manifest:
     """Periods that are closed here and were not in the parent: such a snapshot never expires."""
     journals: tuple[str, ...] = ()
     """Tables that tell of publishes themselves: part of the snapshot, outside its digest."""
+    checked_with: str | None = None
+    """Which checks were true of it (checks_digest); None where none were asked, or nothing tells which."""
 
     def files_of(self, table: str) -> tuple[CanonicalFile, ...]:
         """The canonical files of one mart, in load order."""
@@ -83,6 +85,12 @@ class Manifest:
 def closed_periods(facts: Mapping[str, Any]) -> set[str]:
     """The names under `closed_periods` in a build's facts; none where it is absent."""
     return {str(period) for period in facts.get("closed_periods") or ()}
+
+
+def checks_digest(facts: Mapping[str, Any]) -> str | None:
+    """What names the checks of a build: its code and its SQL; None where the facts do not tell."""
+    told = facts.get("sql_digest")
+    return None if told is None else hashlib.sha256(f"{CODE_VERSION}|{told}".encode()).hexdigest()
 
 
 def content_digest(files: Iterable[CanonicalFile], journals: Collection[str] = ()) -> str:
@@ -137,6 +145,7 @@ def write_manifest(directory: Path, manifest: Manifest, home: Path) -> None:
         "duckdb_version": duckdb.__version__,
         "closes": list(manifest.closes),
         "journals": list(manifest.journals),
+        "checked_with": manifest.checked_with,
         "facts": manifest.facts,
         "tables": {
             table: {
@@ -193,6 +202,7 @@ def read_manifest(directory: Path) -> Manifest:
             facts=raw["facts"],
             closes=tuple(raw["closes"]),
             journals=tuple(raw.get("journals", ())),
+            checked_with=raw.get("checked_with"),
         )
     except FileNotFoundError as error:
         raise NotFoundError(

@@ -50,14 +50,13 @@ def publish(
 
     `tables` maps each mart to its canonical Parquet files in load order (`YYYY-MM.parquet` or `all.parquet`); every
     mart needs one, without rows if need be. `facts` go into the manifest: what the numbers were made from;
-    `closed_periods` in them makes a snapshot a month close, which never expires. `checks` gets a locked-down
-    connection to the new marts and returns the sentences that are not true. `built_on` is the id that was CURRENT when
-    the build began, to refuse publishing over somebody else's. `journals` names tables that tell of publishes
-    themselves: they stand outside the digest, so that they alone never make a new snapshot.
+    `closed_periods` in them makes a snapshot a month close, which never expires. `checks` gets the new marts on a
+    locked-down connection and returns the sentences that are not true. `built_on` is the id that was CURRENT when the
+    build began, to refuse publishing over somebody else's. `journals` names tables that tell of publishes themselves:
+    they stand outside the digest, so that they alone never make a new snapshot.
 
     Parquet equal to CURRENT's is not published again (`is_new` is False and nothing is written). Raises PublishError,
-    CheckFailedError, BusyError. A kill at any step is
-    made up for by the next writer.
+    CheckFailedError, BusyError. A kill at any step is made up for by the next writer.
     """
     request = Request(tables, facts, checks, built_on, tuple(journals))
     return publish_in_steps(settings, request, patience_seconds=patience_seconds)

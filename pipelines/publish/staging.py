@@ -1,26 +1,47 @@
-"""Building one snapshot aside: canonical Parquet, `marts.duckdb`, checks, manifest. Nobody can see it yet.
+"""Building one snapshot aside: canonical Parquet, checks, manifest. Nobody can see it yet.
 
-What lives here: steps 3 to 7 of publishing, on a staging directory. What does not: locks, CURRENT, retention.
+What lives here: steps 3 to 7 of publishing, on a staging directory. What does not: `marts.duckdb` itself (database.py),
+locks, CURRENT, retention.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.errors import CheckFailedError, PublishError
 from pipelines.publish import durable
+from pipelines.publish.database import Built, within_months
 from pipelines.publish.layout import DATABASE, MANIFEST, PARTITION
-from pipelines.publish.manifest import CanonicalFile, Manifest, TableFacts, describe
+from pipelines.publish.manifest import CanonicalFile, Manifest
 from pipelines.settings import Settings
-from pipelines.warehouse import attach, detach, identifier, load_parquet, lock_down, served_session, session
+from pipelines.warehouse import SERVED_NAME, attach, identifier, lock_down, served_session
 
-Checks = Callable[[duckdb.DuckDBPyConnection], list[str]]
-"""Runs every failing check on a locked-down connection; returns the sentences that are not true."""
+
+@dataclass(frozen=True)
+class Staged:
+    """Marts that nobody sees yet, on a locked-down connection. `changed`: table → months that are not known to be right
+    from the snapshot before; of a table that is not named, everything."""
+
+    connection: duckdb.DuckDBPyConnection
+    columns: Mapping[str, Mapping[str, str]]
+    changed: Mapping[str, frozenset[str]]
+
+    def show(self, tables: Collection[str], months: Collection[str] | None) -> None:
+        """Let these marts be their rows of `months`, or all of them again."""
+        for table in tables:
+            name = identifier(table)
+            self.connection.execute(f"DROP VIEW IF EXISTS temp.{name}")
+            if months is not None:
+                within = within_months(self.columns[table], months)
+                self.connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {SERVED_NAME}.{name} WHERE {within}")
+
+
+Checks = Callable[[Staged], list[str]]
+"""Runs every failing check; returns the sentences that are not true."""
 
 
 def survey(tables: Mapping[str, Sequence[Path]]) -> tuple[CanonicalFile, ...]:
@@ -88,79 +109,17 @@ def stage_file(staging: Path, file: CanonicalFile, source: Path, parent: Path | 
     return True
 
 
-def build_database(
-    settings: Settings,
-    directory: Path,
-    database: Path,
-    snapshot_id: str,
-    files: Sequence[CanonicalFile],
-    midway: Callable[[], None] = lambda: None,
-) -> dict[str, TableFacts]:
-    """Make `database` from the canonical files below `directory`; what each table holds.
+def run_checks(settings: Settings, built: Built, database: Path, checks: Checks, *, parent_passed: bool) -> None:
+    """Run the checks on the staged database as a reader sees it.
 
-    `midway` is called when all tables stand and nothing is checkpointed. Raises PublishError when the partitions of a
-    mart differ in their columns, or when DuckDB leaves a write-ahead log behind.
+    parent_passed: the same checks were true of the parent, so of months that are its own they need not be asked again.
+    Raises CheckFailedError naming what is not true.
     """
-    tables: dict[str, TableFacts] = {}
-    try:
-        with session(settings) as connection:
-            attach(connection, database, read_only=False)
-            for table in dict.fromkeys(file.table for file in files):
-                paths = [directory / file.relative for file in files if file.table == table]
-                same_columns(table, paths)
-                load_parquet(connection, table, paths, snapshot_id=snapshot_id)
-                tables[table] = describe(connection, table)
-            midway()
-            detach(connection)
-    except duckdb.Error as error:
-        raise PublishError(
-            f"{DATABASE} could not be built: {str(error).replace(str(settings.home), '<home>')}",
-            where=", ".join(file.relative for file in files if file.table not in tables) or DATABASE,
-            expected="Parquet that DuckDB reads, and room on the disk",
-            next_move="nothing was published; rebuild those marts or free space, then start again",
-        ) from error
-    leftover = database.with_name(f"{database.name}.wal")
-    if leftover.exists():
-        raise PublishError(
-            "DuckDB left a write-ahead log behind",
-            where=leftover.name,
-            expected="everything inside the database file",
-            next_move="start again; if it stays, report the DuckDB version",
-        )
-    durable.fsync(database)
-    return tables
-
-
-def same_columns(table: str, paths: Sequence[Path]) -> None:
-    """Raise PublishError unless all partitions of a mart are Parquet with the same columns and types, in one order."""
-    first: pa.Schema | None = None
-    for path in paths:
-        where = f"{table}/{path.name}"
-        try:
-            schema = pq.read_schema(path).remove_metadata()
-        except (OSError, pa.ArrowInvalid) as error:
-            raise PublishError(
-                "a canonical file is not readable Parquet",
-                where=where,
-                expected="a whole Parquet file",
-                next_move=f"rebuild {table}",
-            ) from error
-        if first is not None and schema != first:
-            raise PublishError(
-                f"the partitions of {table} differ in their columns",
-                where=where,
-                expected=f"the columns and types of {paths[0].name}",
-                next_move=f"rebuild every partition of {table}",
-            )
-        first = schema
-
-
-def run_checks(settings: Settings, database: Path, checks: Checks) -> None:
-    """Run the checks on the staged database as a reader sees it. Raises CheckFailedError naming what is not true."""
+    columns = {table: facts.columns for table, facts in built.tables.items()}
     with served_session(settings) as connection:
         attach(connection, database, read_only=True)
         lock_down(connection)
-        failed = checks(connection)
+        failed = checks(Staged(connection, columns, built.changed if parent_passed else {}))
     if failed:
         raise CheckFailedError(
             "; ".join(failed),

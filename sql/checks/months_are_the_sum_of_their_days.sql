@@ -2,6 +2,7 @@
 title = "Tokens and every cost of a month are the sum of its days"
 severity = "fail"
 inputs = ["mart__feature_cost_daily", "mart__feature_cost_monthly"]
+partition = "month"
 --- */
 with owners as (
     select

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pipelines.inspection.check_run import (
     run_all_checks,
 )
 from pipelines.lake import Lake, write_parquet
+from pipelines.publish.staging import Staged
 from pipelines.settings import Settings
 from pipelines.sqlmodel import load_checks
 from tests.unit.inspection.small_home import call, settings_of, take_in
@@ -124,10 +126,11 @@ def test_the_publisher_hears_false_sentences_of_severity_fail_only(built_home: S
         ):
             files = [str(path) for path in sorted((built_home.lake / table).glob("*.parquet"))]
             connection.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet({files})")
-        assert false_sentences_about_marts(connection) == []
+        staged = Staged(connection, {}, {})
+        assert false_sentences_about_marts(staged) == []
         connection.execute("UPDATE mart__feature_cost_daily SET requests = -1 WHERE feature = 'chat'")
         connection.execute("INSERT INTO mart__unpriced_usage (provider, model) VALUES ('openai', 'gpt-9')")
-        (sentence,) = false_sentences_about_marts(connection)
+        (sentence,) = false_sentences_about_marts(staged)
     assert sentence == f"not true: {load_checks()['no_token_count_is_negative'].title} (1 rows)"
 
 
@@ -139,3 +142,22 @@ def test_a_sentence_that_cannot_be_asked_counts_as_false(copied_home: Settings) 
     assert "cannot be asked" in outcomes["no_landed_file_is_rejected"].sample[0]
     assert outcomes["no_token_count_is_negative"].is_true
     assert str(copied_home.home) not in str(outcomes)
+
+
+def test_a_sentence_about_months_that_reads_a_table_without_months_is_asked_of_everything(
+    copied_home: Settings,
+) -> None:
+    """The daily mart gets other bytes for the same rows: its month alone, beside all of the monthly mart, would look as
+    if days were missing."""
+    checks = {"months_are_the_sum_of_their_days": load_checks()["months_are_the_sum_of_their_days"]}
+    lake = Lake(copied_home.lake)
+    daily, monthly = "mart__feature_cost_daily", "mart__feature_cost_monthly"
+    (month,) = lake.partitions(daily)
+    days, months = lake.read(daily, month), lake.read(monthly, "all")
+    assert days is not None and months is not None
+    january = months.with_columns(pl.lit("2026-01").alias("month"))
+    lake.write(daily, "2026-01", days.with_columns(pl.lit(date(2026, 1, 5)).alias("usage_date")), contract_of(daily))
+    lake.write(monthly, "all", pl.concat([january, months]), contract_of(monthly))
+    assert checks_on_lake(copied_home, checks)[0].is_true
+    lake.write(daily, month, days.reverse(), contract_of(daily))
+    assert checks_on_lake(copied_home, checks)[0].is_true

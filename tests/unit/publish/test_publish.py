@@ -18,6 +18,7 @@ from pipelines.publish import commit
 from pipelines.publish.commit import STEPS, Request, publish_in_steps
 from pipelines.publish.layout import Layout
 from pipelines.publish.snapshot import current, list_snapshots, open_snapshot, publish, published_lines
+from pipelines.publish.staging import Staged
 from pipelines.settings import Settings
 
 FEATURES, STATUS = "mart__feature_cost_daily", "mart__data_status"
@@ -174,7 +175,8 @@ def test_failing_check_publishes_nothing_and_names_the_sentence(settings: Settin
 def test_checks_see_the_new_marts_and_cannot_leave_them(settings: Settings, marts, without_smoke: None) -> None:
     seen = []
 
-    def checks(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    def checks(staged: Staged) -> list[str]:
+        connection = staged.connection
         seen.extend(connection.execute(f"SELECT sum(total_tokens) FROM {FEATURES}").fetchall())
         with pytest.raises(duckdb.Error, match="disabled"):
             connection.execute("SELECT * FROM read_text('/etc/passwd')")
@@ -187,7 +189,7 @@ def test_checks_see_the_new_marts_and_cannot_leave_them(settings: Settings, mart
 
 
 def test_check_that_raises_leaves_no_staging(settings: Settings, marts) -> None:
-    def checks(_: duckdb.DuckDBPyConnection) -> list[str]:
+    def checks(_: Staged) -> list[str]:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
