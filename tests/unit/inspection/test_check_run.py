@@ -154,7 +154,8 @@ def test_a_sentence_about_months_that_reads_a_table_without_months_is_asked_of_e
     daily, monthly = "mart__feature_cost_daily", "mart__feature_cost_monthly"
     (month,) = lake.partitions(daily)
     days, months = lake.read(daily, month), lake.read(monthly, "all")
-    assert days is not None and months is not None
+    assert days is not None
+    assert months is not None
     january = months.with_columns(pl.lit("2026-01").alias("month"))
     lake.write(daily, "2026-01", days.with_columns(pl.lit(date(2026, 1, 5)).alias("usage_date")), contract_of(daily))
     lake.write(monthly, "all", pl.concat([january, months]), contract_of(monthly))
