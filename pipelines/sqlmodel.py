@@ -14,7 +14,8 @@ What does not: running SQL (warehouse.py), what the columns must be (contracts/m
     --- */
     with priced as (select * from int__priced_usage) select …
 
-`partition` is optional and `month` unless it says `all`; an `int__` model may have `key = []`.
+`partition` is optional and `month` unless it says `all`; an `int__` model may have `key = []`. `rows_from` is optional:
+where none of these inputs has a row, the table has none, and its query is not run.
 A check has `title` (the sentence that must be true), `severity` ("fail" or "warn") and `inputs`; its query returns the
 rows for which the sentence is false. `partition = "month"` says that a month breaks it by itself or not at all: then a
 night asks of the months that changed. Without it a check is asked of all of them.
@@ -65,6 +66,8 @@ class SqlModel:
     rules: tuple[str, ...]
     owner: str
     partition: str = "month"
+    rows_from: tuple[str, ...] = ()
+    """Inputs without any row in which the table has none; empty where nothing is promised."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def load_checks(root: Path = SQL_ROOT) -> dict[str, SqlCheck]:
 
 def parse_model(path: Path, *, is_shipped: bool = False) -> SqlModel:
     """One model. Raises ContractError naming the file and what is off; a shipped one's query is not looked into."""
-    header, sql = _parse(path, _MODEL_WORDS, {"partition": str}, is_shipped=is_shipped)
+    header, sql = _parse(path, _MODEL_WORDS, {"partition": str, "rows_from": list}, is_shipped=is_shipped)
     partition = header.get("partition", "month")
     if partition not in PARTITIONS:
         raise _fault(path, f"partition = {partition!r} is unknown", " or ".join(PARTITIONS))
@@ -130,6 +133,9 @@ def parse_model(path: Path, *, is_shipped: bool = False) -> SqlModel:
         raise _fault(
             path, "the key is empty", "the columns that are unique together; only an int__ model may have none"
         )
+    rows_from = tuple(header.get("rows_from", ()))
+    if not set(rows_from) <= set(header["inputs"]):
+        raise _fault(path, f"rows_from = {list(rows_from)} are not all inputs", f"some of {header['inputs']}")
     return SqlModel(
         name=path.stem,
         path=path,
@@ -141,6 +147,7 @@ def parse_model(path: Path, *, is_shipped: bool = False) -> SqlModel:
         rules=tuple(header["rules"]),
         owner=header["owner"],
         partition=partition,
+        rows_from=rows_from,
     )
 
 

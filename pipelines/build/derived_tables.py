@@ -261,6 +261,7 @@ PYTHON_TABLES: dict[str, PythonTable] = {
             allocated_tokens,
             "Token charges shared out by largest remainder",
             "One row per billed key and claimant; per key the shares sum to the bill exactly",
+            rows_from=("int__token_claims",),
         ),
         PythonTable(
             "int__allocated_shared",
@@ -269,6 +270,7 @@ PYTHON_TABLES: dict[str, PythonTable] = {
             allocated_shared,
             "Credits, fees, taxes and purchases shared out by largest remainder",
             "One row per pool and claimant; per pool the shares sum to the bill exactly",
+            rows_from=("int__shared_claims",),
         ),
         PythonTable(
             "int__allocated_commitments",
@@ -277,6 +279,7 @@ PYTHON_TABLES: dict[str, PythonTable] = {
             allocated_commitments,
             "Commitments amortised by day and shared out by use",
             "One row per UTC day, commitment and claimant; per day and commitment the shares sum to the cost exactly",
+            rows_from=("ref__commitments",),
         ),
         PythonTable(
             "int__prepaid_use",
@@ -285,6 +288,7 @@ PYTHON_TABLES: dict[str, PythonTable] = {
             prepaid_usage,
             "Use that prepaid amounts may pay for",
             "One row per UTC day and owner at a provider with prepaid amounts",
+            rows_from=("ref__commitments",),
         ),
         PythonTable(
             "int__prepaid_drawn",
@@ -293,6 +297,7 @@ PYTHON_TABLES: dict[str, PythonTable] = {
             prepaid_drawn,
             "Prepaid amounts drawn down by use",
             "One row per UTC day, prepaid amount and claimant; per amount they sum to what it cost once it is used up",
+            rows_from=("ref__commitments",),
         ),
         PythonTable(
             "int__nearest_models",
@@ -301,6 +306,7 @@ PYTHON_TABLES: dict[str, PythonTable] = {
             nearest_models,
             "Names that look like the unpriced ones",
             "One row per unpriced provider and model",
+            rows_from=("int__unpriced_month",),
         ),
     )
 }

@@ -23,7 +23,7 @@ from pipelines.build.derived_tables import PYTHON_TABLES, REFERENCE_NAMES, refer
 from pipelines.build.side_by_side import Work, do
 from pipelines.build.workbench import ALL, Sight, Workbench, workbench
 from pipelines.contracts.dictionary import contract_of
-from pipelines.contracts.fields import polars_schema
+from pipelines.contracts.fields import empty, polars_schema
 from pipelines.core.closed_journal import CLOSED_MONTHS, restore_closes
 from pipelines.lake import Lake, Partition, combined_digest
 from pipelines.settings import CODE_VERSION, Settings
@@ -170,7 +170,7 @@ def build(
         if progress:
             progress(f"building {table} {key}", begun - 1, len(known))
         sight = bench.sight(inputs_of(table), key)
-        return lambda: bench.write(table, key, _rows_of(bench, table, key, sight), signature)
+        return lambda: bench.write(table, key, rows_of(bench, table, key, sight), signature)
 
     def finish(_task: tuple[str, str], partition: Partition) -> None:
         bench.put(partition)
@@ -192,7 +192,16 @@ def _waits_for(task: tuple[str, str], keys: Mapping[str, Sequence[str]]) -> list
     return [(name, mine) for name in inputs for mine in keys[name] if ALL in (key, mine) or mine == key]
 
 
-def _rows_of(bench: Workbench, table: str, key: str, sight: Sight) -> pl.DataFrame:
+def rows_from(table: str) -> tuple[str, ...]:
+    """Inputs without any row in which a derived table has none; empty where nothing is promised."""
+    return PYTHON_TABLES[table].rows_from if table in PYTHON_TABLES else sql_models()[table].rows_from
+
+
+def rows_of(bench: Workbench, table: str, key: str, sight: Sight) -> pl.DataFrame:
+    """The rows of one partition of a derived table from what it sees; writes nothing."""
+    sources = rows_from(table)
+    if sources and not any(sight.files[name] for name in sources):
+        return empty(contract_of(table))
     if table in PYTHON_TABLES:
         return PYTHON_TABLES[table].build(bench.settings, key, bench.frames(sight))
     return bench.query(sql_models()[table].sql, sight)

@@ -63,6 +63,7 @@ INFRASTRUCTURE_TABLES: tuple[PythonTable, ...] = (
         infrastructure_hours,
         "What runs in every hour, and the rates of that hour",
         "One row per deployment, UTC hour and stretch of it in which no rate changes",
+        rows_from=("ref__deployments",),
     ),
     PythonTable(
         "int__infrastructure_cost_hourly",
@@ -71,6 +72,7 @@ INFRASTRUCTURE_TABLES: tuple[PythonTable, ...] = (
         infrastructure_cost_hourly,
         "The ledger of self-hosting: five gross components, busy and idle",
         "One row per deployment and UTC hour",
+        rows_from=("int__infrastructure_hours",),
     ),
     PythonTable(
         "int__infrastructure_shares",
@@ -79,6 +81,7 @@ INFRASTRUCTURE_TABLES: tuple[PythonTable, ...] = (
         infrastructure_shares,
         "Deployment hours shared out by largest remainder",
         "One row per UTC day, deployment, owner, model and service tier; per day both bases sum to the ledger exactly",
+        rows_from=("int__infrastructure_cost_hourly",),
     ),
     PythonTable(
         "int__api_equivalents",
@@ -96,6 +99,7 @@ INFRASTRUCTURE_TABLES: tuple[PythonTable, ...] = (
         equivalents,
         "Self-hosted tokens at an API's public price",
         "One row per deployment and UTC day with traffic",
+        rows_from=("int__self_hosted_usage",),
     ),
     PythonTable(
         "int__break_even",
@@ -104,5 +108,6 @@ INFRASTRUCTURE_TABLES: tuple[PythonTable, ...] = (
         break_even,
         "Volumes from which self-hosting pays",
         "One row per month, deployment and option",
+        rows_from=("int__infrastructure_cost_hourly",),
     ),
 )

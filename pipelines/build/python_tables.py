@@ -25,3 +25,5 @@ class PythonTable:
     build: Callable[[Settings, str, Inputs], pl.DataFrame]
     title: str
     grain: str
+    rows_from: tuple[str, ...] = ()
+    """Inputs without any row in which the table has none; empty where nothing is promised."""

@@ -26,7 +26,7 @@ from pipelines.pieces import Piece
 from pipelines.settings import CODE_VERSION, Settings
 from pipelines.transforms.model_resolution import resolve_models
 from pipelines.transforms.price_book import context_thresholds
-from pipelines.transforms.price_schedules import EDGE_SCHEMA, EdgeDays, price_edges
+from pipelines.transforms.price_schedules import PriceEdges
 from pipelines.transforms.rollup import Grain, roll_up_meters, roll_up_usage
 
 Progress = Callable[[str, int, int], None]
@@ -116,7 +116,7 @@ class _Cutter:
         self.tag_keys = frozenset(name.removeprefix("tag:") for name in fields if name.startswith("tag:"))
         self.keeps_sessions = "session_id" in fields
         self.thresholds = tuple(context_thresholds(self._book))
-        self._known: dict[tuple[tuple[str, str, str], ...], tuple[pl.DataFrame, pl.DataFrame, EdgeDays]] = {}
+        self._known: dict[tuple[tuple[str, str, str], ...], PriceEdges] = {}
         self.book_and_rules = combined_digest(
             [
                 *(partition.sha256 for name in names[:4] for partition in lake.partitions(name).values()),
@@ -129,14 +129,8 @@ class _Cutter:
         key = tuple(names.sort(pl.all()).iter_rows())
         if key not in self._known:
             resolution = resolve_models(names, self._book, self._aliases)
-            priced = self._book.join(
-                resolution, left_on=["provider", "model"], right_on=["price_provider", "price_model"], how="semi"
-            )
-            self._known[key] = (resolution, priced, EdgeDays.of(priced, resolution, self._contracts))
-        resolution, priced, edge_days = self._known[key]
-        that_day, edges = date.fromisoformat(day), pl.DataFrame(schema=EDGE_SCHEMA)
-        if edge_days.may_have(that_day):
-            edges = price_edges(priced, self._schedules, resolution, that_day, self._contracts)
+            self._known[key] = PriceEdges.of(self._book, self._schedules, resolution, self._contracts)
+        edges = self._known[key].inside(date.fromisoformat(day))
         return Grain(edges, self.thresholds, self.tag_keys, self.keeps_sessions)
 
     def grain_of(self, lake: Lake, day: str) -> Grain:

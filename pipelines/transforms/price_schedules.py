@@ -1,12 +1,12 @@
 """Prices in time: daily windows of schedules, and every instant inside a day at which a price changes.
 
-What lives here: schedule windows as intervals, which schedules are active at an instant, price_edges. What does not:
+What lives here: schedule windows as intervals, which schedules are active at an instant, PriceEdges. What does not:
 which price wins (price_segments.py). All clocks are UTC; a window belongs to the day on which it starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ _WINDOW_SCHEMA: dict[str, pl.DataType] = {
     "window_end": pl.Datetime("us", "UTC"),
 }
 _DAY = timedelta(days=1)
+_Edge = tuple[str, str, datetime]
 
 
 def schedule_windows(schedules: pl.DataFrame, days: Iterable[date]) -> pl.DataFrame:
@@ -65,66 +66,56 @@ def active_schedules(schedules: pl.DataFrame, instants: pl.Series) -> pl.DataFra
 
 
 @dataclass(frozen=True)
-class EdgeDays:
-    """On which days price_edges can find anything at all; asked for thousands of days, it answers without a query."""
-
-    dates: frozenset[date]
-    scheduled: tuple[tuple[datetime, datetime | None], ...]
-
-    @classmethod
-    def of(cls, book: pl.DataFrame, resolution: pl.DataFrame, contracts: pl.DataFrame) -> EdgeDays:
-        """The days of the same book, resolution and contracts that price_edges is to look at."""
-        interval = ("valid_from", "valid_to")
-        instants = [frame[name].drop_nulls() for frame in (book, resolution, contracts) for name in interval]
-        dates = {moment for series in instants for moment in series.dt.date().unique()}
-        scheduled = book.filter(pl.col("schedule").is_not_null()).select(interval).unique().rows()
-        return cls(frozenset(dates), tuple(scheduled))
-
-    def may_have(self, day: date) -> bool:
-        """False only for a day without an edge."""
-        opens = datetime.combine(day, time(), tzinfo=UTC)
-        return day in self.dates or any(
-            start < opens + _DAY and (end is None or end > opens) for start, end in self.scheduled
-        )
-
-
-def price_edges(
-    book: pl.DataFrame,
-    schedules: pl.DataFrame,
-    resolution: pl.DataFrame,
-    day: date,
-    contracts: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """Instants strictly inside the UTC day at which a price of (provider, model) can change: provider, model, edge.
+class PriceEdges:
+    """The instants at which a price of (provider, model) can change, looked up for any of thousands of days.
 
     An edge is where a price row, a dated alias or a contract starts or ends, and where a window of a schedule that one
-    of the rows follows opens or closes. `model` is the logged name, `resolution` leads to its candidates.
+    of the rows follows opens or closes. `model` is the logged name.
     """
-    opens = datetime.combine(day, time(), tzinfo=UTC)
-    closes = opens + _DAY
-    names = resolution.select("provider", "model", "price_provider", "price_model").unique()
-    rows = names.join(
-        book.filter((pl.col("valid_from") < closes) & (pl.col("valid_to").is_null() | (pl.col("valid_to") > opens))),
-        left_on=["price_provider", "price_model"],
-        right_on=["provider", "model"],
-    )
-    windows = schedule_windows(schedules, [day])
-    scheduled = rows.filter(pl.col("schedule").is_not_null()).select("provider", "model", "schedule").unique()
-    timed = scheduled.join(windows, on="schedule")
-    parts = [
-        rows.select("provider", "model", pl.col("valid_from").alias("edge")),
-        rows.select("provider", "model", pl.col("valid_to").alias("edge")),
-        resolution.select("provider", "model", pl.col("valid_from").alias("edge")),
-        resolution.select("provider", "model", pl.col("valid_to").alias("edge")),
-        timed.select("provider", "model", pl.col("window_start").alias("edge")),
-        timed.select("provider", "model", pl.col("window_end").alias("edge")),
-    ]
-    if contracts is not None:
-        billed = names.select("provider", "model").unique().join(contracts, on="provider")
-        parts += [billed.select("provider", "model", pl.col(name).alias("edge")) for name in ("valid_from", "valid_to")]
-    edges = pl.concat([part.cast(pl.Schema(EDGE_SCHEMA)) for part in parts])
-    inside = edges.filter((pl.col("edge") > opens) & (pl.col("edge") < closes))
-    return inside.unique().sort("provider", "model", "edge")
+
+    fixed: Mapping[date, frozenset[_Edge]]
+    """Edges on whatever day, by their UTC day."""
+    scheduled: tuple[tuple[str, str, str, datetime, datetime | None], ...]
+    """Provider, model and schedule of rows that follow one, and from when until when they do."""
+    schedules: pl.DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        book: pl.DataFrame,
+        schedules: pl.DataFrame,
+        resolution: pl.DataFrame,
+        contracts: pl.DataFrame | None = None,
+    ) -> PriceEdges:
+        """All edges of a price book for the names of `resolution`, which leads from them to candidates in the book."""
+        names = resolution.select("provider", "model", "price_provider", "price_model").unique()
+        key = {"left_on": ["price_provider", "price_model"], "right_on": ["provider", "model"]}
+        rows = names.join(book, **key)  # type: ignore[arg-type]
+        dated = [rows, resolution]
+        if contracts is not None:
+            dated.append(names.select("provider", "model").unique().join(contracts, on="provider"))
+        edges = [frame.select("provider", "model", name) for frame in dated for name in ("valid_from", "valid_to")]
+        by_day: dict[date, set[_Edge]] = {}
+        for provider, model, edge in {row for frame in edges for row in frame.drop_nulls().unique().iter_rows()}:
+            by_day.setdefault(edge.date(), set()).add((provider, model, edge))
+        follow = rows.filter(pl.col("schedule").is_not_null())
+        followed = follow.select("provider", "model", "schedule", "valid_from", "valid_to").unique().sort(pl.all())
+        return cls({day: frozenset(found) for day, found in by_day.items()}, tuple(followed.iter_rows()), schedules)
+
+    def inside(self, day: date) -> pl.DataFrame:
+        """The edges strictly inside a UTC day: provider, model, edge (EDGE_SCHEMA), in this order."""
+        opens = datetime.combine(day, time(), tzinfo=UTC)
+        closes = opens + _DAY
+        found = set(self.fixed.get(day, ()))
+        following: dict[str, set[tuple[str, str]]] = {}
+        for provider, model, schedule, begins, ends in self.scheduled:
+            if begins < closes and (ends is None or ends > opens):
+                following.setdefault(schedule, set()).add((provider, model))
+        if following:
+            for schedule, *window in schedule_windows(self.schedules, [day]).iter_rows():
+                found |= {(*name, edge) for name in following.get(schedule, ()) for edge in window}
+        edges = sorted(edge for edge in found if opens < edge[2] < closes)
+        return pl.DataFrame(edges, schema=EDGE_SCHEMA, orient="row")
 
 
 def _runs_on(row: dict[str, Any], day: date) -> bool:

@@ -3,6 +3,7 @@ title = "Days on which a provider's bill is complete"
 grain = "One row per provider, account (`*` = any) and UTC day with a complete bill, every line of it in dollars"
 key = ["provider", "account", "usage_date"]
 inputs = ["int__bill_sources", "int__bill_lines"]
+rows_from = ["int__bill_sources"]
 rules = [
     "the source that counts is complete there; an empty bucket counts: missing is not zero",
     "a day with a line in a currency without a rate is not complete in dollars: what it cost is unknown, never 0",

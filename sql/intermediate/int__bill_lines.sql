@@ -3,6 +3,7 @@ title = "Bill lines that count, in dollars, by kind of charge"
 grain = "One row per bill line of the source that counts for its provider, account and day"
 key = ["landed_file", "record_number"]
 inputs = ["core__billing", "int__bill_sources", "ref__fx_rates", "ref__invoices", "ref__deployments", "ref__commitments", "int__model_names"]
+rows_from = ["core__billing"]
 rules = [
     "one bill source counts per provider, account and day (int__bill_sources); others are controls",
     "dollars are the amount in the bill's currency times the latest rate on or before the day; no rate: NULL",

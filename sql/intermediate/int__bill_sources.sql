@@ -3,6 +3,7 @@ title = "Which bill source counts for each provider, account and day"
 grain = "One row per provider, account (`*` = any), UTC day and bill source that counts there"
 key = ["source", "provider", "account", "usage_date"]
 inputs = ["core__billing", "core__fetched_buckets", "ref__sources"]
+rows_from = ["core__billing", "core__fetched_buckets"]
 rules = [
     "one bill source counts per provider, account and day, the one with the lowest precedence number; others are controls",
     "a source whose fetch of the day was cut short, or that shows lines without a bucket, gives way to one that is complete",

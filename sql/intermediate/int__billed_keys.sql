@@ -3,6 +3,7 @@ title = "Billed tokens by the finest key that every side can be compared at"
 grain = "One row per match key: UTC day, provider, account, model, tier, component, `*` where a side lacks the detail"
 key = ["key_id"]
 inputs = ["int__bill_lines", "int__match_detail"]
+rows_from = ["int__bill_lines"]
 rules = [
     "levels: 1 model, tier and component; 2 model and component; 3 model and tier; 4 model; 5 account or provider and day",
     "billed and effective cost keep their own totals",

@@ -3,6 +3,7 @@ title = "What a closed month would be now, less what it was frozen with"
 grain = "One row per closed month and key of feature costs whose recomputed sum is not its frozen sum"
 key = ["month", "feature", "team", "cost_center", "provider", "account", "model", "service_tier"]
 inputs = ["int__feature_cost_daily", "core__closed_costs", "core__closed_months"]
+rows_from = ["core__closed_months"]
 rules = [
     "frozen rows plus these differences are the month as it would be computed now, for every count and every cost",
     "a cost that was never known and is not known now is NULL; one that became known counts from 0",

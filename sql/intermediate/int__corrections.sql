@@ -3,6 +3,7 @@ title = "Corrections of closed months, posted into the first open month after th
 grain = "One row per closed month and key of feature costs with a change that no other closed month holds yet"
 key = ["month", "feature", "team", "cost_center", "provider", "account", "model", "service_tier"]
 inputs = ["int__closed_difference", "core__closed_costs", "core__closed_months"]
+rows_from = ["core__closed_months"]
 rules = [
     "a correction is the month recomputed, less its frozen rows, less the corrections of it that other closed months froze",
     "so it needs no diary of postings: it stands in the first month after its own that is open, until that one is closed",

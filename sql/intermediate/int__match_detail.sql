@@ -3,6 +3,7 @@ title = "How much detail logs, provider usage and bill share"
 grain = "One row per provider and UTC day with billed tokens"
 key = ["usage_date", "provider"]
 inputs = ["int__bill_lines", "int__provider_cost", "int__usage_cost"]
+rows_from = ["int__bill_lines"]
 rules = [
     "accounts are compared only where every side knows them: an ungrouped export means any account, and a log that says `default` where the bill does not know that account says nothing",
     "models are compared only where provider usage, if there is any, was grouped by model",

@@ -3,6 +3,7 @@ title = "The provider's own counts at contracted price"
 grain = "One row per UTC day, provider, account, model, tier and component of the provider's usage API"
 key = ["usage_date", "provider", "account", "match_model", "service_tier", "component", "is_meter"]
 inputs = ["core__provider_usage", "int__price_segments", "int__model_names"]
+rows_from = ["core__provider_usage"]
 rules = [
     "buckets are priced at the price in force when they start; account and model `*` mean any",
     "a component without a price has NULL cost and keeps its tokens",

@@ -3,6 +3,7 @@ title = "Provider-counted tokens with the billed key that covers them"
 grain = "One row per token row of int__provider_cost"
 key = ["usage_date", "provider", "account", "match_model", "service_tier", "component"]
 inputs = ["int__provider_cost", "int__billed_keys", "int__match_detail"]
+rows_from = ["int__provider_cost"]
 rules = [
     "a row belongs to the finest billed key that covers it, and to one key only; key_id is NULL where nothing was billed for it",
 ]

@@ -3,6 +3,7 @@ title = "Logged tokens of self-hosted models by deployment and hour"
 grain = "One row per deployment, UTC hour, owner, model and service tier"
 key = ["hour_start", "deployment", "feature", "team", "cost_center", "model", "service_tier"]
 inputs = ["int__usage_priced"]
+rows_from = ["int__usage_priced"]
 rules = [
     "a self-hosted request log names the deployment in account; its roll-up is cut by hour",
     "all attempts are included, failed ones too: a GPU works for them as well",

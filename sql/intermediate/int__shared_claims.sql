@@ -3,6 +3,7 @@ title = "Who may claim a share of credits, fees, taxes and purchases"
 grain = "One row per pool of other charges and claimant"
 key = ["key_id", "feature", "team", "cost_center", "account", "model", "service_tier", "component"]
 inputs = ["int__bill_lines", "int__allocated_tokens", "int__usage_cost", "ref__shared_costs", "ref__shared_cost_weights"]
+rows_from = ["int__bill_lines"]
 rules = [
     "shared_costs.csv decides by provider, account and text of the line, lowest priority number first",
     "no rule: credits follow the token charges of their provider, account and day; fees follow logged meters; taxes, purchases and adjustments stay __shared__",

@@ -3,6 +3,7 @@ title = "Who may claim a share of each billed token key"
 grain = "One row per billed key and claimant; keys that nobody logged have one row without a claimant"
 key = ["key_id", "feature", "team", "cost_center", "account", "model", "service_tier", "component"]
 inputs = ["int__billed_keys", "int__logged_keyed", "int__provider_keyed", "int__match_detail"]
+rows_from = ["int__billed_keys"]
 rules = [
     "a key is compared with provider usage when the provider's export has any row for its account and day",
     "amounts are whole pico-dollars; the shares themselves are computed by largest remainder in transforms/matching.py",

@@ -3,6 +3,7 @@ title = "Traffic of one month that belongs to no feature"
 grain = "One row per month, source, account, API key, user group and tag values"
 key = ["month", "source", "account", "api_key_id", "user_group", "tags"]
 inputs = ["int__usage_priced"]
+rows_from = ["int__usage_priced"]
 rules = ["contracted cost is a lower bound where some rows are unpriced (unpriced_tokens)"]
 owner = "finops"
 --- */

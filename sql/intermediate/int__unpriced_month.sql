@@ -3,6 +3,7 @@ title = "Usage of one month that no price row covers"
 grain = "One row per month, provider, model, service tier, region and component without a price"
 key = ["month", "provider", "model", "service_tier", "region", "component"]
 inputs = ["int__usage_priced"]
+rows_from = ["int__usage_priced"]
 rules = ["tokens are those of the component without a price; unpriced_tokens are all tokens of the rows that it leaves unpriced"]
 owner = "finops"
 --- */

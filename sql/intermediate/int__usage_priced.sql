@@ -26,7 +26,15 @@ with usage as (
 leaves as (
     select
         row_number,
-        leaf,
+        segment_start,
+        provider,
+        account,
+        model,
+        service_tier,
+        region,
+        context_band_gt,
+        price_basis,
+        replace(leaf, '_tokens', '') as component,
         tokens
     from usage
     unpivot (
@@ -37,55 +45,34 @@ leaves as (
             cache_read_audio_tokens, output_tokens, output_audio_tokens, output_image_tokens
         )
     )
-),
-
-leaf_rows as (
-    select
-        usage.row_number,
-        usage.usage_date,
-        usage.segment_start,
-        usage.source,
-        usage.provider,
-        usage.account,
-        usage.model,
-        usage.service_tier,
-        usage.region,
-        usage.context_band_gt,
-        usage.price_basis,
-        usage.feature_tag,
-        usage.api_key_id,
-        usage.user_group,
-        usage.session_id,
-        usage.tags,
-        usage.status,
-        replace(leaves.leaf, '_tokens', '') as component,
-        leaves.tokens
-    from leaves
-    inner join usage on leaves.row_number = usage.row_number
-    where leaves.tokens > 0
+    where tokens > 0
 ),
 
 priced_leaves as (
     select
-        leaf_rows.*,
+        leaves.row_number,
+        leaves.provider,
+        leaves.price_basis,
+        leaves.component,
+        leaves.tokens,
         prices.list_unit_price_usd,
         prices.contracted_unit_price_usd,
         prices.price_id,
         prices.contract_id,
         prices.normaliser,
         prices.is_low_confidence
-    from leaf_rows
+    from leaves
     left join int__price_segments as prices
-        on leaf_rows.provider = prices.provider
-        and leaf_rows.account = prices.account
-        and leaf_rows.model = prices.model
-        and leaf_rows.service_tier = prices.service_tier
-        and leaf_rows.region = prices.region
-        and leaf_rows.segment_start = prices.segment_start
-        and leaf_rows.component = prices.component
-        and leaf_rows.context_band_gt >= prices.prompt_tokens_gt
-        and (prices.prompt_tokens_le is null or leaf_rows.context_band_gt < prices.prompt_tokens_le)
-        and leaf_rows.price_basis = 'book'
+        on leaves.provider = prices.provider
+        and leaves.account = prices.account
+        and leaves.model = prices.model
+        and leaves.service_tier = prices.service_tier
+        and leaves.region = prices.region
+        and leaves.segment_start = prices.segment_start
+        and leaves.component = prices.component
+        and leaves.context_band_gt >= prices.prompt_tokens_gt
+        and (prices.prompt_tokens_le is null or leaves.context_band_gt < prices.prompt_tokens_le)
+        and leaves.price_basis = 'book'
 ),
 
 gaps as (
@@ -106,25 +93,9 @@ gaps as (
     group by row_number
 ),
 
-token_rows as (
+token_parts as (
     select
         priced_leaves.row_number,
-        priced_leaves.usage_date,
-        priced_leaves.segment_start,
-        priced_leaves.source,
-        priced_leaves.provider,
-        priced_leaves.account,
-        priced_leaves.model,
-        priced_leaves.service_tier,
-        priced_leaves.region,
-        priced_leaves.context_band_gt,
-        priced_leaves.price_basis,
-        priced_leaves.feature_tag,
-        priced_leaves.api_key_id,
-        priced_leaves.user_group,
-        priced_leaves.session_id,
-        priced_leaves.tags,
-        priced_leaves.status,
         priced_leaves.component,
         priced_leaves.tokens,
         cast(0 as bigint) as requests,
@@ -152,25 +123,9 @@ token_rows as (
     inner join gaps on priced_leaves.row_number = gaps.row_number
 ),
 
-reported_rows as (
+reported_parts as (
     select
         row_number,
-        usage_date,
-        segment_start,
-        source,
-        provider,
-        account,
-        model,
-        service_tier,
-        region,
-        context_band_gt,
-        price_basis,
-        feature_tag,
-        api_key_id,
-        user_group,
-        session_id,
-        tags,
-        status,
         'reported' as component,
         cast(0 as bigint) as tokens,
         cast(0 as bigint) as requests,
@@ -188,25 +143,9 @@ reported_rows as (
     where price_basis = 'reported'
 ),
 
-request_rows as (
+request_parts as (
     select
         usage.row_number,
-        usage.usage_date,
-        usage.segment_start,
-        usage.source,
-        usage.provider,
-        usage.account,
-        usage.model,
-        usage.service_tier,
-        usage.region,
-        usage.context_band_gt,
-        usage.price_basis,
-        usage.feature_tag,
-        usage.api_key_id,
-        usage.user_group,
-        usage.session_id,
-        usage.tags,
-        usage.status,
         'requests' as component,
         cast(0 as bigint) as tokens,
         usage.requests,
@@ -235,25 +174,9 @@ meters as (
     from int__meter_rollup
 ),
 
-meter_rows as (
+meter_parts as (
     select
         meters.row_number,
-        meters.usage_date,
-        meters.segment_start,
-        meters.source,
-        meters.provider,
-        meters.account,
-        meters.model,
-        meters.service_tier,
-        meters.region,
-        cast(0 as bigint) as context_band_gt,
-        'book' as price_basis,
-        meters.feature_tag,
-        meters.api_key_id,
-        meters.user_group,
-        meters.session_id,
-        meters.tags,
-        meters.status,
         meters.meter as component,
         cast(0 as bigint) as tokens,
         cast(0 as bigint) as requests,
@@ -281,61 +204,116 @@ meter_rows as (
         and prices.prompt_tokens_gt = 0
 ),
 
-everything as (
-    select * from token_rows
+parts as (
+    select * from token_parts
     union all
-    select * from reported_rows
+    select * from reported_parts
     union all
-    select * from request_rows
+    select * from request_parts
     union all
-    select * from meter_rows
+    select * from meter_parts
+),
+
+rolled_up as (
+    select
+        row_number,
+        usage_date,
+        segment_start,
+        source,
+        provider,
+        account,
+        model,
+        service_tier,
+        region,
+        context_band_gt,
+        price_basis,
+        feature_tag,
+        api_key_id,
+        user_group,
+        session_id,
+        tags,
+        status
+    from usage
+    union all
+    select
+        row_number,
+        usage_date,
+        segment_start,
+        source,
+        provider,
+        account,
+        model,
+        service_tier,
+        region,
+        cast(0 as bigint) as context_band_gt,
+        'book' as price_basis,
+        feature_tag,
+        api_key_id,
+        user_group,
+        session_id,
+        tags,
+        status
+    from meters
+),
+
+owned as (
+    select
+        rolled_up.*,
+        owner.feature,
+        owner.team,
+        owner.cost_center,
+        owner.rule_priority,
+        owner.rule_field,
+        owner.rule_pattern
+    from rolled_up
+    inner join int__feature_owner as owner
+        on rolled_up.usage_date = owner.usage_date
+        and rolled_up.source = owner.source
+        and rolled_up.account = owner.account
+        and rolled_up.model = owner.model
+        and rolled_up.api_key_id is not distinct from owner.api_key_id
+        and rolled_up.feature_tag is not distinct from owner.feature_tag
+        and rolled_up.user_group is not distinct from owner.user_group
+        and rolled_up.session_id is not distinct from owner.session_id
+        and rolled_up.tags is not distinct from owner.tags
 )
 
 select
-    everything.row_number,
-    everything.usage_date,
-    everything.segment_start,
-    everything.source,
-    owner.feature,
-    owner.team,
-    owner.cost_center,
-    owner.rule_priority,
-    owner.rule_field,
-    owner.rule_pattern,
-    everything.provider,
-    everything.account,
-    everything.model,
-    everything.service_tier,
-    everything.region,
-    everything.context_band_gt,
-    everything.price_basis,
-    everything.feature_tag,
-    everything.api_key_id,
-    everything.user_group,
-    everything.tags,
-    everything.status,
-    everything.component,
-    everything.tokens,
-    everything.requests,
-    everything.reasoning_tokens,
-    everything.meter_quantity,
-    everything.list_cost_usd,
-    everything.contracted_cost_usd,
-    everything.is_unpriced,
-    everything.lacks_price,
-    everything.is_low_confidence,
-    everything.price_id,
-    everything.contract_id,
-    everything.normaliser
-from everything
-inner join int__feature_owner as owner
-    on everything.usage_date = owner.usage_date
-    and everything.source = owner.source
-    and everything.account = owner.account
-    and everything.model = owner.model
-    and everything.api_key_id is not distinct from owner.api_key_id
-    and everything.feature_tag is not distinct from owner.feature_tag
-    and everything.user_group is not distinct from owner.user_group
-    and everything.session_id is not distinct from owner.session_id
-    and everything.tags is not distinct from owner.tags
-order by everything.usage_date, everything.row_number, everything.component
+    owned.row_number,
+    owned.usage_date,
+    owned.segment_start,
+    owned.source,
+    owned.feature,
+    owned.team,
+    owned.cost_center,
+    owned.rule_priority,
+    owned.rule_field,
+    owned.rule_pattern,
+    owned.provider,
+    owned.account,
+    owned.model,
+    owned.service_tier,
+    owned.region,
+    owned.context_band_gt,
+    owned.price_basis,
+    owned.feature_tag,
+    owned.api_key_id,
+    owned.user_group,
+    owned.tags,
+    owned.status,
+    parts.component,
+    parts.tokens,
+    parts.requests,
+    parts.reasoning_tokens,
+    parts.meter_quantity,
+    parts.list_cost_usd,
+    parts.contracted_cost_usd,
+    parts.is_unpriced,
+    parts.lacks_price,
+    parts.is_low_confidence,
+    parts.price_id,
+    parts.contract_id,
+    parts.normaliser
+from parts
+inner join owned on parts.row_number = owned.row_number
+order by owned.usage_date, owned.row_number, parts.component

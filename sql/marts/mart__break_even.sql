@@ -3,6 +3,7 @@ title = "From which volume each way of running a deployment is cheaper than the 
 grain = "One row per month, deployment and option"
 key = ["month", "deployment", "option"]
 inputs = ["int__break_even"]
+rows_from = ["int__break_even"]
 rules = [
     "break-even is fixed cost over the API's price less variable cost, in tokens a month of the deployment's own mix; NULL where no volume pays",
     "stepped: copies of the deployment follow the volume, so self-hosting can pay, lose and pay again; the first crossings are shown and all are counted",

@@ -3,6 +3,7 @@ title = "Closed months: what was frozen, what has been corrected since, and thei
 grain = "One row per closed month"
 key = ["month"]
 inputs = ["core__closed_months", "core__closed_costs", "int__closed_difference", "int__corrections"]
+rows_from = ["core__closed_months"]
 rules = [
     "frozen plus corrections, those in later closed months included, is the month as it would be computed now",
     "reconciliation is always recomputed: mart__reconciliation_monthly shows a closed month as it is known now",

@@ -3,6 +3,7 @@ title = "What self-hosted machines cost per UTC day, and per million tokens"
 grain = "One row per UTC day and deployment"
 key = ["usage_date", "deployment"]
 inputs = ["int__infrastructure_cost_hourly"]
+rows_from = ["int__infrastructure_cost_hourly"]
 rules = [
     "hardware, energy, licences, engineering, network and storage are gross and sum to the all-in cost; busy and idle are slices of all five",
     "colocation is part of hardware, cooling (what PUE adds) part of energy",

@@ -3,6 +3,7 @@ title = "What features cost on self-hosted machines, by usage and fully loaded"
 grain = "One row per UTC day, deployment, feature, team, cost center, model and service tier"
 key = ["usage_date", "deployment", "feature", "team", "cost_center", "model", "service_tier"]
 inputs = ["int__infrastructure_shares", "int__self_hosted_usage"]
+rows_from = ["int__infrastructure_shares"]
 rules = [
     "usage basis: busy cost by work, idle cost by the deployment's policy; it is the effective cost of mart__feature_cost_daily",
     "fully loaded: the day's idle cost on those who were served, in proportion to their busy cost; compare an API with this one",

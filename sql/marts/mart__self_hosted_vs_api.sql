@@ -3,6 +3,7 @@ title = "What a deployment costs beside what an API would bill for the same toke
 grain = "One row per month and deployment"
 key = ["month", "deployment"]
 inputs = ["int__infrastructure_cost_hourly", "int__api_equivalents", "int__break_even"]
+rows_from = ["int__infrastructure_cost_hourly"]
 rules = [
     "cost per million tokens is the all-in cost, idle capacity included, over all tokens of the month",
     "at target: the same cost at a utilisation of 70%, an assumption; NULL where no capacity is known",

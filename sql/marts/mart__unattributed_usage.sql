@@ -3,6 +3,7 @@ title = "Traffic that belongs to no feature, and the rule that would catch it"
 grain = "One row per source, account, API key and tag values that no rule and no tag attributes"
 key = ["source", "account", "api_key_id", "user_group", "tags"]
 inputs = ["int__unattributed_month"]
+rows_from = ["int__unattributed_month"]
 rules = [
     "contracted cost of the rows is a lower bound where some are unpriced (unpriced_tokens)",
     "suggested_rule is a line for features.csv that would catch exactly these rows; its feature is yours to name",

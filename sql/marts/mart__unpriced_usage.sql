@@ -3,6 +3,7 @@ title = "Usage that no price row covers, with the nearest names the price book k
 grain = "One row per provider, model, service tier, region and component without a price"
 key = ["provider", "model", "service_tier", "region", "component"]
 inputs = ["int__unpriced_month", "int__nearest_models"]
+rows_from = ["int__unpriced_month"]
 rules = [
     "tokens are those of the component without a price; unpriced_tokens are all tokens of the rows that it leaves unpriced",
     "nearest_ids are a hint for a person, never used as a price",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.contracts.reference import RefContractPrices, RefModelAliases, RefPriceSchedules
 from pipelines.transforms.model_resolution import resolve_models
 from pipelines.transforms.price_feeds.rows import FeedPrice
-from pipelines.transforms.price_schedules import EdgeDays, price_edges
+from pipelines.transforms.price_schedules import PriceEdges
 from tests.unit.transforms.price_rows import book, key, price, segments, table
 
 DAY = date(2025, 4, 2)  # a Wednesday
@@ -96,7 +96,8 @@ def oracle(rows: list[FeedPrice], schedule: dict[str, object], moment: datetime)
 def test_no_price_changes_inside_a_day_but_at_an_edge(rows: list[FeedPrice], schedule: dict[str, object]) -> None:
     prices = book(*rows)
     names = resolve_models(pl.DataFrame([key()]), prices, table(RefModelAliases))
-    edges = set(price_edges(prices, table(RefPriceSchedules, schedule), names, DAY).get_column("edge"))
+    known = PriceEdges.of(prices, table(RefPriceSchedules, schedule), names, table(RefContractPrices))
+    edges = set(known.inside(DAY).get_column("edge"))
     minutes = [START + timedelta(minutes=minute) for minute in range(1440)]
     changes = {
         moment
@@ -104,14 +105,16 @@ def test_no_price_changes_inside_a_day_but_at_an_edge(rows: list[FeedPrice], sch
         if oracle(rows, schedule, before) != oracle(rows, schedule, moment)
     }
     assert changes <= edges
-    edge_days = EdgeDays.of(prices, names, table(RefContractPrices))
-    for days in (-30, -1, 0, 1, 30):
-        day = DAY + timedelta(days=days)
-        found = price_edges(prices, table(RefPriceSchedules, schedule), names, day, table(RefContractPrices))
-        assert edge_days.may_have(day) or not len(found)
-    far = DAY + timedelta(days=4_000)
-    assert edge_days.may_have(far) == any(row.schedule and row.valid_to is None for row in rows)
-    assert all(START < edge < START + timedelta(days=1) for edge in edges)
+    told = [moment for row in rows for moment in (row.valid_from, row.valid_to) if moment is not None]
+    for days in (-30, -1, 0, 1, 30, 4_000):
+        opens = START + timedelta(days=days)
+        closes = opens + timedelta(days=1)
+        found = known.inside(opens.date()).get_column("edge").to_list()
+        assert {moment for moment in told if opens < moment < closes} <= set(found)
+        assert all(opens < edge < closes for edge in found)
+        assert found == sorted(set(found))
+        followed = any(row.schedule and row.valid_from < closes and (row.valid_to or closes) > opens for row in rows)
+        assert followed or set(found) <= set(told)
 
 
 @settings(max_examples=25, deadline=None)
