@@ -67,6 +67,21 @@ def shared_session(settings: Settings) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def scratch_session() -> duckdb.DuckDBPyConnection:
+    """A session for a query over frames, in memory, without a home: as shared_session, but it never spills."""
+    with _ONE_INSTANCE:
+        connection = _scratch_instance().cursor()
+    connection.execute("SET TimeZone='UTC'")
+    return connection
+
+
+@lru_cache(maxsize=1)
+def _scratch_instance() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(
+        ":memory:", config={"threads": 1, "temp_directory": "", "autoinstall_known_extensions": False}
+    )
+
+
 _ONE_INSTANCE = threading.Lock()
 
 

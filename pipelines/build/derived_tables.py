@@ -7,8 +7,10 @@ which partitions are stale (graph.py).
 from __future__ import annotations
 
 import calendar
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 import polars as pl
 
@@ -98,10 +100,13 @@ def model_names(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFram
     candidates = resolve_models(pairs, inputs["ref__price_book"], inputs["ref__model_aliases"]).filter(
         pl.col("price_model") != "*"
     )
+    known: dict[tuple[str, str], list[_Candidate]] = {}
+    ranked = candidates.sort("candidate_rank").select("provider", "model", *_Candidate._fields)
+    for provider, model, *candidate in ranked.iter_rows():
+        known.setdefault((provider, model), []).append(_Candidate(*candidate))
     rows: list[tuple[str, str, str, datetime | None, datetime | None]] = []
     for provider, model in pairs.iter_rows():
-        mine = candidates.filter((pl.col("provider") == provider) & (pl.col("model") == model)).sort("candidate_rank")
-        rows.extend((provider, model, *interval) for interval in _intervals(model, mine))
+        rows.extend((provider, model, *interval) for interval in _intervals(model, known.get((provider, model), [])))
     schema: dict[str, pl.DataType] = {
         "provider": pl.String(),
         "model": pl.String(),
@@ -112,15 +117,30 @@ def model_names(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFram
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _intervals(model: str, candidates: pl.DataFrame) -> list[tuple[str, datetime | None, datetime | None]]:
+class _Candidate(NamedTuple):
+    """A name of the price book for a logged one, as resolve_models gives it."""
+
+    price_model: str
+    normaliser: str
+    valid_from: datetime | None
+    valid_to: datetime | None
+
+    @property
+    def is_alias(self) -> bool:
+        return "alias " in self.normaliser
+
+
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+
+
+def _intervals(model: str, candidates: Sequence[_Candidate]) -> list[tuple[str, datetime | None, datetime | None]]:
     """Aliases at their dates, the best other name in the gaps between them."""
-    aliases = candidates.filter(pl.col("normaliser").str.contains("alias ")).sort("valid_from", nulls_last=False)
-    others = candidates.filter(~pl.col("normaliser").str.contains("alias "))
-    base = others["price_model"][0] if len(others) else model
+    aliases = sorted((one for one in candidates if one.is_alias), key=lambda one: one.valid_from or _ALWAYS)
+    base = next((one.price_model for one in candidates if not one.is_alias), model)
     found: list[tuple[str, datetime | None, datetime | None]] = []
-    reached: datetime | None = datetime.min.replace(tzinfo=UTC)
-    for name, start, end in aliases.select("price_model", "valid_from", "valid_to").iter_rows():
-        begins = start or datetime.min.replace(tzinfo=UTC)
+    reached: datetime | None = _ALWAYS
+    for name, _, start, end in aliases:
+        begins = start or _ALWAYS
         if reached is None or begins < reached:
             continue
         if begins > reached:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import duckdb
 import pandera.polars as pa
 import polars as pl
 
@@ -20,6 +19,7 @@ from pipelines.contracts.usage import CoreUsage
 from pipelines.pieces import Piece, narrow
 from pipelines.quantities import METERS, TOKEN_COLUMNS
 from pipelines.transforms.identifiers import hash_column, scrub_column, scrub_tags
+from pipelines.warehouse import scratch_session
 
 _SCRUBBED = ("request_id", "account", "model", "feature_tag", "session_id", "api_key_id", "user_group")
 ROWS_SCHEMA = {**polars_schema(CoreUsage), **{meter: pl.Decimal(38, 9) for meter in METERS}}
@@ -80,8 +80,7 @@ class ContentIds:
 
 def _row_md5(rows: pl.DataFrame) -> pl.Series:
     """A digest per row that is the same in every version of every library (Polars' own hash is not)."""
-    with duckdb.connect() as session:
-        session.execute("SET TimeZone='UTC'")
+    with scratch_session() as session:
         session.register("content_rows", rows.with_columns(pl.col("started_at").dt.epoch("us")).to_arrow())
         digests: pl.DataFrame = session.sql("SELECT md5(to_json(content_rows)) AS content FROM content_rows").pl()
     return digests["content"]

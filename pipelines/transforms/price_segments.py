@@ -6,20 +6,17 @@ itself, which is that query. Nothing here sees a token; prices meet tokens in th
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from pathlib import Path
 
-import duckdb
 import polars as pl
 
 from pipelines.contracts.reference import ANY
 from pipelines.errors import PriceBookError
 from pipelines.sqlmodel import shipped_models
 from pipelines.transforms.price_schedules import active_schedules
-from pipelines.warehouse import load_parquet
+from pipelines.warehouse import scratch_session
 
 SEGMENT_KEYS = ("provider", "account", "model", "service_tier", "region", "segment_start")
 SEGMENT_SCHEMA: dict[str, pl.DataType] = {
@@ -95,12 +92,9 @@ def price_segments(
         "int__price_contract_matches": _contract_matches(names, contracts),
     }
     model = shipped_models()["int__price_segments"]
-    with tempfile.TemporaryDirectory(prefix="tokenmart-prices-") as folder, duckdb.connect(":memory:") as connection:
-        connection.execute("SET TimeZone='UTC'")
+    with scratch_session() as connection:
         for name, frame in inputs.items():
-            path = Path(folder) / f"{name}.parquet"
-            frame.write_parquet(path)
-            load_parquet(connection, name, [path])
+            connection.register(name, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
         found: pl.DataFrame = connection.sql(model.sql).pl()
     return found.cast(pl.Schema(SEGMENT_SCHEMA))
 
