@@ -9,7 +9,7 @@ day is decided again from the same set of rows. So merging new rows gives what a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -24,7 +24,7 @@ from pipelines.piece_files import open_partition
 from pipelines.pieces import Piece, narrow
 from pipelines.quantities import METERS
 from pipelines.transforms.canonical_rows import ROWS_SCHEMA
-from pipelines.transforms.deduplication import FATE_SCHEMA, KEY, decide, doubtful_hashes, id_hashes
+from pipelines.transforms.deduplication import FATE_SCHEMA, KEY, decide_in_shares, doubtful_hashes, id_hashes
 
 LOST = "core__usage_lost"
 IDS = "core__usage_ids"
@@ -84,12 +84,13 @@ class DecidedDay:
         """(landed_file, accepted, duplicate, superseded, quarantined): records by what became of them."""
         told = [self.lost.select("landed_file", "part", "fate")]
         whole: dict[str, int] = {}
-        for piece in self.pieces:
-            same = piece.constants.to_dicts()[0] if piece.constants.width else {}
-            if len(piece) and same.get("part") == 0 and "landed_file" in same:
-                whole[same["landed_file"]] = whole.get(same["landed_file"], 0) + len(piece)
-            elif len(piece):
-                told.append(piece.frame(["landed_file", "part"]).with_columns(pl.lit("accepted").alias("fate")))
+        for place, (constants, rows) in enumerate(_outlines(self.pieces)):
+            same = constants.to_dicts()[0] if constants.width else {}
+            if rows and same.get("part") == 0 and "landed_file" in same:
+                whole[same["landed_file"]] = whole.get(same["landed_file"], 0) + rows
+            elif rows:
+                accepted = self.pieces[place].frame(["landed_file", "part"])
+                told.append(accepted.with_columns(pl.lit("accepted").alias("fate")))
         first_parts = pl.concat(told).filter(pl.col("part") == 0)
         counts = first_parts.group_by("landed_file").agg((pl.col("fate") == fate).sum().alias(fate) for fate in _FATES)
         numbers = {file: list(rest) for file, *rest in counts.iter_rows()}
@@ -161,15 +162,16 @@ def decide_day(
     """
     pieces = sorted((piece for piece in known.pieces if len(piece)), key=_place)
     loose = known.loose.unique(PROVENANCE, maintain_order=True) if len(known.loose) else known.loose
-    hashes = [_hashes_of(piece) for piece in pieces]
     loose_hashes = id_hashes(loose)
-    ids = pl.concat([*hashes, loose_hashes]).sort()
+    hashes = pl.concat([*(_hashes_of(piece) for piece in pieces), loose_hashes], rechunk=True)
+    ids = hashes.sort()
     doubtful = doubtful_hashes(ids, ids_before)
     if not len(doubtful):
         told = DecidedDay(day, pieces, _no_lost(), known.meters, ids)
-        return _finished(told, loose)
+        return _finished(told, pieces, loose)
     wanted = doubtful.implode()
-    masks = [series.is_in(wanted) for series in hashes]
+    masks = [mine.is_in(wanted) for mine in _as_long_as(pieces, hashes)]
+    del hashes
     candidates = [
         _with_meters(_rows_at(piece, mask), known.meters).with_columns(
             pl.lit(number, dtype=pl.Int32).alias("_piece"), mask.arg_true().cast(pl.Int64).alias("_at")
@@ -184,11 +186,20 @@ def decide_day(
         )
     )
     pool = pl.concat(candidates).with_columns(pl.col("started_at").alias("_started_at"))
-    decided = decide(pool, rules, precedence, rows_before(doubtful) if ids_before is not None else None)
-    lost = decided.filter(pl.col("fate") != "accepted")
-    changed = decided.filter(
-        (pl.col("fate") == "accepted") & ((pl.col("_piece") < 0) | (pl.col("started_at") != pl.col("_started_at")))
-    )
+    del candidates
+    is_lost = pl.col("fate") != "accepted"
+    is_changed = (pl.col("_piece") < 0) | (pl.col("started_at") != pl.col("_started_at"))
+    # Most rows that are decided stay as they are: of a large day there is no room for all of them side by side.
+    decided = pl.concat(
+        [
+            share.filter(is_lost | is_changed)
+            for share in decide_in_shares(
+                pool, rules, precedence, rows_before(doubtful) if ids_before is not None else None
+            )
+        ]
+    ).sort(*PROVENANCE)
+    del pool
+    lost, changed = decided.filter(is_lost), decided.filter(~is_lost)
     leaving = pl.concat([lost, changed]).filter(pl.col("_piece") >= 0)
     places = leaving.select("_piece", "_at")
     leaves = [places.filter(pl.col("_piece") == number)["_at"] for number in range(len(pieces))]
@@ -203,13 +214,15 @@ def decide_day(
         known.meters.join(leaving, on=PROVENANCE, how="anti"),
         ids,
     )
-    return _finished(told, back)
+    return _finished(told, pieces, back)
 
 
-def _finished(told: DecidedDay, back: pl.DataFrame) -> DecidedDay:
-    """With the rows that come back in their places, and the meters of all rows that were not in the lake's own
-    meters."""
-    fresh = [piece for piece in told.pieces if len(piece) and _brings_meters(piece)]
+def _finished(told: DecidedDay, before: Sequence[Piece], back: pl.DataFrame) -> DecidedDay:
+    """With the rows that come back in their places, and the meters of all rows that were not in the lake's own meters.
+
+    before: the pieces of `told` with the rows that leave them.
+    """
+    fresh = [told.pieces[place] for place, piece in enumerate(before) if _brings_meters(piece)]
     meters = [told.meters, *(_long_meters(as_rows(piece)) for piece in fresh), _long_meters(back)]
     pieces = told.pieces
     if len(back):
@@ -235,10 +248,20 @@ def _hashes_of(piece: Piece) -> pl.Series:
     return hashes
 
 
+def _as_long_as(pieces: Sequence[Piece], values: pl.Series) -> Iterator[pl.Series]:
+    """The values of each piece's rows, where all of them stand one after the other."""
+    at = 0
+    for piece in pieces:
+        yield values.slice(at, len(piece))
+        at += len(piece)
+
+
 def _rows_at(piece: Piece, mask: pl.Series) -> pl.DataFrame:
     rows = as_rows(piece.only(mask))
+    # The few ids that are taken would keep all ids of the piece in memory.
+    own = pl.Series("request_id", rows["request_id"].to_arrow(compat_level=pl.CompatLevel.oldest()))
     piece.let_go()
-    return rows
+    return rows.with_columns(own)
 
 
 class _Staying(Sequence[Piece]):
@@ -253,6 +276,11 @@ class _Staying(Sequence[Piece]):
     def __len__(self) -> int:
         return len(self._pieces)
 
+    def outlines(self) -> Iterator[tuple[pl.DataFrame, int]]:
+        """The constants of each piece, and how many rows stay in it."""
+        for piece, leaves in zip(self._pieces, self._leaves, strict=True):
+            yield piece.constants, len(piece) - len(leaves)
+
     @overload
     def __getitem__(self, place: int) -> Piece: ...
 
@@ -266,7 +294,17 @@ class _Staying(Sequence[Piece]):
         if not len(leaves):
             return piece
         stays = pl.repeat(True, len(piece), dtype=pl.Boolean, eager=True)
-        return piece.only(stays.scatter(leaves, False))
+        staying = piece.only(stays.scatter(leaves, False))
+        piece.let_go()
+        return staying
+
+
+def _outlines(pieces: Sequence[Piece]) -> Iterator[tuple[pl.DataFrame, int]]:
+    """The constants of each piece, and how many rows it has, without cutting it."""
+    if isinstance(pieces, _Staying):
+        yield from pieces.outlines()
+    else:
+        yield from ((piece.constants, len(piece)) for piece in pieces)
 
 
 def _no_lost() -> pl.DataFrame:

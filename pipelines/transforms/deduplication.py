@@ -8,7 +8,7 @@ on their order: precedence of the source, then the source's merge rule, then tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -44,7 +44,8 @@ def doubtful_hashes(ordered: pl.Series, day_before: pl.Series | None = None) -> 
 
     ordered: the day's hashes, sorted: comparing neighbours is far cheaper than grouping.
     """
-    repeated = ordered.filter((ordered == ordered.shift(1)).fill_null(False)).unique()
+    rest = ordered.slice(1)
+    repeated = rest.filter(rest == ordered.slice(0, len(rest))).unique()
     if day_before is None or not len(day_before):
         return repeated
     return pl.concat([repeated, ordered.filter(ordered.is_in(day_before.implode()))]).unique()
@@ -63,9 +64,26 @@ def decide(
     seen on the day before stays there, and its kept record is named from there. Rows of sources that merge globally by
     rank carry the earliest start of their call.
     """
-    if len(candidates) > MOST_CANDIDATES:
-        return _in_shares(candidates, rules, precedence, earlier)
-    return _decided(candidates, rules, precedence, earlier)
+    return pl.concat(decide_in_shares(candidates, rules, precedence, earlier)).sort(*_RECORD, "part")
+
+
+def decide_in_shares(
+    candidates: pl.DataFrame,
+    rules: Mapping[str, MergeRule],
+    precedence: Mapping[str, int],
+    earlier: pl.DataFrame | None = None,
+) -> Iterator[pl.DataFrame]:
+    """The same, where there are many a share of the calls at a time: comparing contents takes several times the room of
+    the rows."""
+    if len(candidates) <= MOST_CANDIDATES:
+        yield _decided(candidates, rules, precedence, earlier)
+        return
+    shares = -(-len(candidates) // MOST_CANDIDATES) + 1
+    mine = id_hashes(candidates) % shares
+    theirs = None if earlier is None else id_hashes(earlier) % shares
+    for share in range(shares):
+        before = None if earlier is None or theirs is None else earlier.filter(theirs == share)
+        yield _decided(candidates.filter(mine == share), rules, precedence, before)
 
 
 def _decided(
@@ -103,25 +121,6 @@ def _decided(
     )
     told = _beside_kept(decided).filter("_is_today").with_columns(fate.alias("fate"))
     return told.select(*columns, *FATE_SCHEMA).sort(*_RECORD, "part")
-
-
-def _in_shares(
-    candidates: pl.DataFrame,
-    rules: Mapping[str, MergeRule],
-    precedence: Mapping[str, int],
-    earlier: pl.DataFrame | None,
-) -> pl.DataFrame:
-    """The same for many, a share of the calls at a time: comparing contents takes several times the room of the
-    rows."""
-    shares = -(-len(candidates) // MOST_CANDIDATES) + 1
-    mine = id_hashes(candidates) % shares
-    theirs = None if earlier is None else id_hashes(earlier) % shares
-    decided = []
-    for share in range(shares):
-        before = None if earlier is None or theirs is None else earlier.filter(theirs == share)
-        rows = candidates.filter(mine == share)
-        decided.append(_decided(rows, rules, precedence, before))
-    return pl.concat(decided).sort(*_RECORD, "part")
 
 
 def _ranked(rows: pl.DataFrame, rules: Mapping[str, MergeRule], precedence: Mapping[str, int]) -> pl.DataFrame:
