@@ -46,12 +46,18 @@ def publish_marts(
             )
         journal = pl.concat([_journal_so_far(settings), since_last_publish(settings)])
         lake.write(JOURNAL, "all", journal, MartRestatements)
-        keep_inputs(settings, content_digest(survey(tables)), CODE_VERSION)
+        surveyed = survey(tables)
+        keep_inputs(settings, content_digest(surveyed), CODE_VERSION)
         closed = closed_months(lake)
         _refuse_to_lose_a_close(settings, closed)
         recorded = {**(facts_of_build(settings) if facts is None else facts), "closed_periods": closed}
         published = publish(
-            settings, {**tables, JOURNAL: [lake.path(JOURNAL, "all")]}, recorded, checks, journals=[JOURNAL]
+            settings,
+            {**tables, JOURNAL: [lake.path(JOURNAL, "all")]},
+            recorded,
+            checks,
+            journals=[JOURNAL],
+            surveyed=surveyed,
         )
         forget_old_generations(settings)
     return published

@@ -76,13 +76,14 @@ class Published:
 @dataclass(frozen=True)
 class Request:
     """What to publish. `built_on`, when given, is the snapshot that was CURRENT when the build began; `journals` are
-    the tables that stand outside the digest."""
+    the tables that stand outside the digest; `surveyed` are files of which the caller knows that they do not change."""
 
     tables: Mapping[str, Sequence[Path]]
     facts: Mapping[str, Any]
     checks: staging.Checks | None = None
     built_on: str | None = None
     journals: tuple[str, ...] = ()
+    surveyed: tuple[CanonicalFile, ...] = ()
 
 
 def _no_step(_name: str) -> None:
@@ -139,7 +140,7 @@ def publish_in_steps(
         parent = layout.current_id()
         _same_parent(request.built_on or parent, parent)
         at_step("swept")
-        files = staging.survey(request.tables)
+        files = staging.survey(request.tables, request.surveyed)
         digest = content_digest(files, request.journals)
         before = None if parent is None else read_manifest(layout.snapshot(parent))
         if before is not None and before.digest == digest:

@@ -187,7 +187,9 @@ def _exchanged(
                     f"ALTER TABLE {name} ADD COLUMN _snapshot_id VARCHAR DEFAULT {text_literal(snapshot_id)}"
                 )
                 connection.execute(f"ALTER TABLE {name} ALTER COLUMN _snapshot_id DROP DEFAULT")
-            tables[part.table] = describe(connection, part.table)
+            is_as_before = not (part.out or part.into)
+            told = parent.manifest.tables[part.table]
+            tables[part.table] = told if is_as_before else describe(connection, part.table)
         midway()
         detach(connection)
     return Built(tables, months)

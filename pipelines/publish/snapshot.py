@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.publish.commit import Published, Request, publish_in_steps, roll_back
+from pipelines.publish.manifest import CanonicalFile
 from pipelines.publish.readers import (
     Snapshot,
     current,
@@ -44,6 +45,7 @@ def publish(
     *,
     built_on: str | None = None,
     journals: Sequence[str] = (),
+    surveyed: Sequence[CanonicalFile] = (),
     patience_seconds: float = LOCK_PATIENCE_SECONDS,
 ) -> Published:
     """Publish the marts as one new snapshot that goes live at once, or change nothing.
@@ -53,12 +55,13 @@ def publish(
     `closed_periods` in them makes a snapshot a month close, which never expires. `checks` gets the new marts on a
     locked-down connection and returns the sentences that are not true. `built_on` is the id that was CURRENT when the
     build began, to refuse publishing over somebody else's. `journals` names tables that tell of publishes themselves:
-    they stand outside the digest, so that they alone never make a new snapshot.
+    they stand outside the digest, so that they alone never make a new snapshot. `surveyed` are files that the caller
+    surveyed while nobody could write them, as now.
 
     Parquet equal to CURRENT's is not published again (`is_new` is False and nothing is written). Raises PublishError,
     CheckFailedError, BusyError. A kill at any step is made up for by the next writer.
     """
-    request = Request(tables, facts, checks, built_on, tuple(journals))
+    request = Request(tables, facts, checks, built_on, tuple(journals), tuple(surveyed))
     return publish_in_steps(settings, request, patience_seconds=patience_seconds)
 
 

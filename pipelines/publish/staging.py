@@ -44,13 +44,14 @@ Checks = Callable[[Staged], list[str]]
 """Runs every failing check; returns the sentences that are not true."""
 
 
-def survey(tables: Mapping[str, Sequence[Path]]) -> tuple[CanonicalFile, ...]:
-    """The files to publish, in load order, with the digest of their bytes.
+def survey(tables: Mapping[str, Sequence[Path]], surveyed: Collection[CanonicalFile] = ()) -> tuple[CanonicalFile, ...]:
+    """The files to publish, in load order, with the digest of their bytes; those `surveyed` before are not read again.
 
     Raises PublishError for a mart without a file, a name that is no partition, a partition given twice, a file that is
     missing, and ContractError for a mart's name that is no identifier.
     """
     found: list[CanonicalFile] = []
+    known = {(file.table, file.partition): file for file in surveyed}
     for table, paths in tables.items():
         identifier(table)
         if not paths:
@@ -60,7 +61,7 @@ def survey(tables: Mapping[str, Sequence[Path]]) -> tuple[CanonicalFile, ...]:
                 expected="at least one Parquet file, without rows if need be, so that its columns are known",
                 next_move="write an empty partition",
             )
-        found.extend(_surveyed(table, path) for path in paths)
+        found.extend(known.get((table, path.stem)) or _surveyed(table, path) for path in paths)
         partitions = [file.partition for file in found if file.table == table]
         if len(set(partitions)) != len(partitions):
             raise PublishError(

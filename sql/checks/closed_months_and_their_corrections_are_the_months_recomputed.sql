@@ -1,11 +1,52 @@
 /* --- toml
-title = "Per month and provider, what is published, corrections counted to the month they correct, is what would be computed now"
+title = "Per closed month and provider, what is published, corrections counted to the month they correct, is what would be computed now"
 severity = "fail"
-inputs = ["int__feature_cost_daily", "mart__feature_cost_daily"]
+inputs = ["int__feature_cost_daily", "mart__feature_cost_daily", "core__closed_months"]
 --- */
-with published as (
+with counted as (
     select
-        coalesce(corrected_month, strftime(usage_date, '%Y-%m')) as month,
+        closed.month,
+        costs.provider,
+        costs.requests,
+        costs.input_tokens,
+        costs.cached_input_tokens,
+        costs.cache_write_tokens,
+        costs.output_tokens,
+        costs.reasoning_tokens,
+        costs.total_tokens,
+        costs.unpriced_tokens,
+        costs.list_cost_usd,
+        costs.contracted_cost_usd,
+        costs.billed_cost_usd,
+        costs.effective_cost_usd,
+        costs.non_token_cost_usd
+    from mart__feature_cost_daily as costs
+    inner join core__closed_months as closed on strftime(costs.usage_date, '%Y-%m') = closed.month
+    where costs.corrected_month is null
+    union all
+    select
+        costs.corrected_month as month,
+        costs.provider,
+        costs.requests,
+        costs.input_tokens,
+        costs.cached_input_tokens,
+        costs.cache_write_tokens,
+        costs.output_tokens,
+        costs.reasoning_tokens,
+        costs.total_tokens,
+        costs.unpriced_tokens,
+        costs.list_cost_usd,
+        costs.contracted_cost_usd,
+        costs.billed_cost_usd,
+        costs.effective_cost_usd,
+        costs.non_token_cost_usd
+    from mart__feature_cost_daily as costs
+    where costs.corrected_month is not null
+),
+
+published as (
+    select
+        month,
         provider,
         coalesce(sum(requests), 0) as requests,
         coalesce(sum(input_tokens), 0) as input_tokens,
@@ -20,13 +61,34 @@ with published as (
         coalesce(sum(billed_cost_usd), 0) as billed_cost_usd,
         coalesce(sum(effective_cost_usd), 0) as effective_cost_usd,
         coalesce(sum(non_token_cost_usd), 0) as non_token_cost_usd
-    from mart__feature_cost_daily
-    group by coalesce(corrected_month, strftime(usage_date, '%Y-%m')), provider
+    from counted
+    group by month, provider
+),
+
+recomputed as (
+    select
+        closed.month,
+        costs.provider,
+        costs.requests,
+        costs.input_tokens,
+        costs.cached_input_tokens,
+        costs.cache_write_tokens,
+        costs.output_tokens,
+        costs.reasoning_tokens,
+        costs.total_tokens,
+        costs.unpriced_tokens,
+        costs.list_cost_usd,
+        costs.contracted_cost_usd,
+        costs.billed_cost_usd,
+        costs.effective_cost_usd,
+        costs.non_token_cost_usd
+    from int__feature_cost_daily as costs
+    inner join core__closed_months as closed on strftime(costs.usage_date, '%Y-%m') = closed.month
 ),
 
 computed as (
     select
-        strftime(usage_date, '%Y-%m') as month,
+        month,
         provider,
         coalesce(sum(requests), 0) as requests,
         coalesce(sum(input_tokens), 0) as input_tokens,
@@ -41,8 +103,8 @@ computed as (
         coalesce(sum(billed_cost_usd), 0) as billed_cost_usd,
         coalesce(sum(effective_cost_usd), 0) as effective_cost_usd,
         coalesce(sum(non_token_cost_usd), 0) as non_token_cost_usd
-    from int__feature_cost_daily
-    group by strftime(usage_date, '%Y-%m'), provider
+    from recomputed
+    group by month, provider
 )
 
 select
