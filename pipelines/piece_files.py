@@ -24,25 +24,30 @@ import pyarrow.parquet as pq
 
 from pipelines import lake
 from pipelines.contracts.fields import polars_schema
-from pipelines.pieces import NEVER_CONSTANT, Piece, numbered
+from pipelines.pieces import NEVER_CONSTANT, Piece, narrowest, numbered
 
-_CONSTANTS = "constants"
+_CONSTANTS, _WIDE = "constants", "wide"
 _NEVER_WORDS = frozenset({"request_id"})
 _DELTAS = (pl.Int64(), pl.Datetime("us", "UTC"))
 """Types whose varying columns are stored as differences: smaller and faster than a dictionary of numbers."""
+_IDS = "DELTA_BYTE_ARRAY"
+"""Ids begin alike: what is the same as in the one before is not written again, nor packed."""
 
 
 def write_piece(piece: Piece, path: Path) -> None:
     """Write a piece as one Arrow file. Nothing is synced: a piece is only trusted until the machine starts again."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    held = narrowest(piece)
     arrays = [
-        pa.DictionaryArray.from_arrays(_arrow(piece.varying[name]), _arrow(piece.words[name]))
-        if name in piece.words
-        else _arrow(piece.varying[name])
-        for name in piece.varying.columns
+        pa.DictionaryArray.from_arrays(_arrow(held.varying[name]), _arrow(held.words[name]))
+        if name in held.words
+        else _arrow(held.varying[name]).cast(pa.string())
+        if name in _NEVER_WORDS
+        else _arrow(held.varying[name])
+        for name in held.varying.columns
     ]
-    table = pa.Table.from_arrays(arrays, names=piece.varying.columns)
-    table = table.replace_schema_metadata({_CONSTANTS: _packed(piece.constants)})
+    table = pa.Table.from_arrays(arrays, names=held.varying.columns)
+    table = table.replace_schema_metadata({_CONSTANTS: _packed(held.constants), _WIDE: " ".join(held.wide)})
     with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, table.schema) as writer:
         writer.write_table(table)
 
@@ -53,7 +58,9 @@ def open_piece(path: Path) -> Piece:
         mapped = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
     with pa.ipc.open_file(pa.py_buffer(mapped)) as reader:
         table = reader.read_all()
-    return replace(_piece(table, _unpacked(table.schema.metadata[_CONSTANTS.encode()])), mapped=mapped)
+    told = table.schema.metadata
+    wide = dict.fromkeys(told[_WIDE.encode()].decode().split(), pl.Int64())
+    return replace(_piece(table, _unpacked(told[_CONSTANTS.encode()])), mapped=mapped, wide=wide)
 
 
 def _piece(table: pa.Table, constants: pl.DataFrame) -> Piece:
@@ -104,7 +111,7 @@ def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameMod
         compression="zstd",
         compression_level=1,
         use_dictionary=sorted(whole.dictionaries),
-        column_encoding=dict.fromkeys(sorted(whole.deltas), "DELTA_BINARY_PACKED"),
+        column_encoding=dict.fromkeys(sorted(whole.deltas), "DELTA_BINARY_PACKED") | dict.fromkeys(_NEVER_WORDS, _IDS),
         write_statistics=False,
         store_schema=False,
     ) as writer:
@@ -174,24 +181,30 @@ class _Whole:
         self._schema = schema
         self._same = _one_values(pieces, [name for name in schema if name not in NEVER_CONSTANT])
         texts = {name for name, dtype in schema.items() if dtype == pl.String and name not in _NEVER_WORDS}
-        self._single = set(self._same)
-        self.deltas = {name for name in set(schema) - self._single if schema[name] in _DELTAS}
-        self.dictionaries = self._single | texts
-        self._texts = texts
-        self._zeros = pa.array([], pa.int8())
+        self.deltas = {name for name in set(schema) - set(self._same) if schema[name] in _DELTAS}
+        self.dictionaries = texts
+        self._rows = 0
+        self._repeated: dict[tuple[pl.DataType, object], pa.Array] = {}
 
     def arrow_type(self, name: str, plain: pa.DataType) -> pa.DataType:
-        if name in self._single:
-            return pa.dictionary(pa.int8(), plain)
         if name in _NEVER_WORDS:
             return pa.string_view()
-        return pa.dictionary(pa.uint32(), plain) if name in self.dictionaries else plain
+        if name not in self.dictionaries:
+            return plain
+        return pa.dictionary(pa.int8() if name in self._same else pa.uint32(), plain)
 
-    def _first_word(self, rows: int) -> pa.Array:
-        """As many zeros: every column of one value shares them."""
-        if len(self._zeros) != rows:
-            self._zeros = pa.Array.from_buffers(pa.int8(), rows, [None, pa.py_buffer(bytes(rows))])
-        return self._zeros
+    def _repeat(self, value: pl.Series, rows: int) -> pa.Array:
+        """The value as often: columns of one and the same value share it. Arrow packs few words as they are, but would
+        look up every number of a dictionary."""
+        if rows != self._rows:
+            self._rows, self._repeated = rows, {}
+        is_text = value.dtype == pl.String
+        key = (value.dtype, None if is_text else value.item())
+        if key not in self._repeated:
+            repeated = pl.Series([0], dtype=pl.Int8) if is_text else value
+            self._repeated[key] = _arrow(repeated.new_from_index(0, rows))
+        same = self._repeated[key]
+        return pa.DictionaryArray.from_arrays(same, _arrow(value)) if is_text else same
 
     def constants(self) -> dict[str, str | None]:
         """The columns that hold one value, with that value as text."""
@@ -205,8 +218,8 @@ class _Whole:
         if value is not None:
             if value.null_count():
                 return pa.nulls(rows, self.arrow_type(name, _arrow(value).type))
-            return pa.DictionaryArray.from_arrays(self._first_word(rows), _arrow(value))
-        if name not in self._texts:
+            return self._repeat(value, rows)
+        if name not in self.dictionaries:
             values = pl.concat([piece.column(name) for piece in group])
             return values.to_arrow(compat_level=pl.CompatLevel.newest())  # ids stay where they lie
         if len(group) == 1 and name in group[0].words:
@@ -253,4 +266,4 @@ def _one_value_of(piece: Piece, name: str) -> pl.Series | None:
     first = column.head(1)
     if not column.eq_missing(first.new_from_index(0, len(column))).all():
         return None
-    return piece.words[name].gather(first).alias(name) if name in piece.words else first
+    return piece.part(0, 1).column(name)

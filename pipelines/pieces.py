@@ -31,13 +31,14 @@ NEVER_CONSTANT = frozenset({"request_id", "record_number"})
 class Piece:
     """Some rows: `varying` holds the columns that differ, `constants` one row with the values of the others.
 
-    A column of `varying` that is named in `words` holds numbers (CODE): number n stands for the n-th of its words,
-    NULL for NULL.
+    A column of `varying` that is named in `words` holds numbers (CODE, or a narrower type): number n stands for the
+    n-th of its words, NULL for NULL. A column that is named in `wide` has that integer type, and is held in a narrower.
     """
 
     varying: pl.DataFrame
     constants: pl.DataFrame
     words: Mapping[str, pl.Series] = field(default_factory=dict)
+    wide: Mapping[str, pl.DataType] = field(default_factory=dict)
     mapped: mmap.mmap | None = field(default=None, repr=False, compare=False)
     """The file whose bytes the columns are, where they are mapped."""
 
@@ -53,7 +54,9 @@ class Piece:
         if name in self.constants.columns:
             return self.constants[name].new_from_index(0, len(self))
         values = self.varying[name]
-        return self.words[name].gather(values).alias(name) if name in self.words else values
+        if name in self.words:
+            return self.words[name].gather(values).alias(name)
+        return values.cast(self.wide[name]) if name in self.wide else values
 
     def frame(self, columns: Sequence[str]) -> pl.DataFrame:
         """The rows with `columns` in this order."""
@@ -63,6 +66,8 @@ class Piece:
             if name in same
             else pl.lit(self.words[name]).gather(pl.col(name)).alias(name)
             if name in self.words
+            else pl.col(name).cast(self.wide[name])
+            if name in self.wide
             else pl.col(name)
             for name in columns
         ]
@@ -115,7 +120,9 @@ class Piece:
         """
         plain = change(self.varying.drop(list(self.words)))
         words = {name: change(texts.to_frame(name))[name] for name, texts in self.words.items()}
-        return Piece(self.varying.with_columns(plain.get_columns()), change(self.constants), words)
+        return replace(
+            self, varying=self.varying.with_columns(plain.get_columns()), constants=change(self.constants), words=words
+        )
 
     def with_words(self, name: str, values: pl.Series) -> Piece:
         """The piece with a further column, of few distinct values."""
@@ -139,7 +146,8 @@ class Piece:
         fold = pl.lit(0, dtype=pl.Int64)
         for name in folded:
             fold = fold * sizes[name] + pl.col(name).fill_null(sizes[name] - 1).cast(pl.Int64)
-        groups = self.varying.group_by(fold.alias(_FOLD), *plain).agg(sums)
+        wide = [pl.col(name).cast(dtype) for name, dtype in self.wide.items() if name in self.varying.columns]
+        groups = self.varying.with_columns(wide).group_by(fold.alias(_FOLD), *plain).agg(sums)
         rest, columns = groups[_FOLD], {}
         for name in reversed(folded):
             number = (rest % sizes[name]).cast(CODE)
@@ -199,7 +207,7 @@ def narrow(rows: pl.DataFrame | Piece) -> Piece:
         if dtype == pl.String and name not in NEVER_CONSTANT and _repeats(varying[name]):
             numbers, words[name] = encoded(varying[name])
             varying = varying.with_columns(numbers)
-    return Piece(varying, constants, words)
+    return replace(piece, varying=varying, constants=constants, words=words)
 
 
 def _repeats(texts: pl.Series) -> bool:
@@ -219,7 +227,26 @@ def encoded(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
 def numbered(texts: pa.DictionaryArray) -> tuple[pl.Series, pl.Series]:
     """An Arrow dictionary as numbers and words, for the most part without a copy."""
     words = pl.Series(texts.dictionary.cast(pa.large_string()), dtype=pl.String)
-    return pl.Series(texts.indices.cast(pa.uint32()), dtype=CODE), words
+    numbers = texts.indices if pa.types.is_unsigned_integer(texts.type.index_type) else texts.indices.cast(pa.uint32())
+    return pl.Series(numbers), words
+
+
+def narrowest(piece: Piece) -> Piece:
+    """The same rows with every number and every whole number in the smallest type that has room for all of them."""
+    columns, wide = [], dict(piece.wide)
+    for column in piece.varying:
+        held = column
+        if column.name in piece.words:
+            held = column.cast(_room_for(len(piece.words[column.name])))
+        elif column.dtype == pl.Int64:
+            held = column.shrink_dtype()
+            wide[column.name] = pl.Int64()
+        columns.append(held)
+    return replace(piece, varying=pl.DataFrame(columns), wide=wide)
+
+
+def _room_for(words: int) -> type[pl.DataType]:
+    return pl.UInt8 if words <= 2**8 else pl.UInt16 if words <= 2**16 else CODE
 
 
 def recoded(

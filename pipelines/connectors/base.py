@@ -173,6 +173,8 @@ def canonical_piece(rows: pl.DataFrame, words: Mapping[str, pl.Series], constant
 
     words: texts of the columns of `rows` that hold their numbers. constants: texts that all rows have; None is no text.
     """
+    alike = {name: said[0] for name, said in words.items() if _is_one_word(rows, name, said)}
+    rows = rows.drop(list(alike))
     texts = {name: series for name, series in words.items() if name in rows.columns}
     varying = []
     for name, dtype in USAGE_SCHEMA.items():
@@ -188,11 +190,15 @@ def canonical_piece(rows: pl.DataFrame, words: Mapping[str, pl.Series], constant
             varying.append(column.fill_null(len(texts[name])))
             texts[name] = pl.concat([texts[name], pl.Series([default], dtype=dtype)])
     absent = [name for name in USAGE_SCHEMA if name not in rows.columns and name not in METERS]
-    given = {name: text for name, text in constants.items() if text is not None}
+    given = {name: text for name, text in {**constants, **alike}.items() if text is not None}
     same = {name: given.get(name, _USAGE_DEFAULTS.get(name)) for name in absent}
     return Piece(
         pl.DataFrame(varying), pl.DataFrame([pl.Series(n, [v], dtype=USAGE_SCHEMA[n]) for n, v in same.items()]), texts
     )
+
+
+def _is_one_word(rows: pl.DataFrame, name: str, words: pl.Series) -> bool:
+    return name in rows.columns and len(words) == 1 and not rows[name].null_count()
 
 
 def canonical_provider_usage(frame: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections import Counter
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -30,7 +31,7 @@ ROW = st.fixed_dictionaries(
         "request_id": st.text(max_size=20),
         "record_number": st.integers(1, 9),
         "text": st.sampled_from([None, "", "ü", "a" * 40]),
-        "count": st.sampled_from([None, 0, 2**62]),
+        "count": st.sampled_from([None, 0, -1, 2**7, 2**15, 2**31, 2**62]),
         "small": st.sampled_from([0, 1]),
         "cost": st.sampled_from([None, Decimal("0.000000000001")]),
         "at": st.sampled_from([None, datetime(2026, 6, 1, tzinfo=UTC)]),
@@ -49,6 +50,15 @@ def test_what_goes_in_comes_out(rows):
         write_piece(narrow(frame), path)
         piece = open_piece(path)
         assert piece.frame(list(SCHEMA)).equals(frame)
+        assert dict(piece.frame(list(SCHEMA)).schema) == SCHEMA
+        assert narrow(piece).frame(list(SCHEMA)).equals(frame)
+        assert (
+            piece.only(pl.Series([len(frame) - 1] if rows else [], dtype=pl.UInt32))
+            .column("count")
+            .equals(frame["count"].tail(1))
+        )
+        counts = dict(piece.grouped(["count"], [pl.len().alias("n")]).rows())
+        assert counts == Counter(frame["count"])
         assert len(piece) == len(frame)
         cut = {day: part.frame(list(SCHEMA)) for day, part in piece.by_day() if len(part)}
     assert (
@@ -129,7 +139,7 @@ WRITTEN_ROW = st.fixed_dictionaries(
     {
         "request_id": st.text(max_size=9),
         "text": st.sampled_from([None, "", "ü", "a" * 40]),
-        "count": st.sampled_from([0, 0, 0, 7, 2**62]),
+        "count": st.sampled_from([0, 0, 0, 7, 300, 2**62]),
         "at": st.sampled_from([datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 1, 9, 30, 1, 5, tzinfo=UTC)]),
         "cost": st.sampled_from([None, None, Decimal("0.000000000001")]),
         "usage_date": st.just(date(2026, 6, 1)),
@@ -140,7 +150,8 @@ WRITTEN_ROW = st.fixed_dictionaries(
 @settings(deadline=None, max_examples=60)
 @given(st.lists(WRITTEN_ROW, max_size=9), st.lists(st.integers(0, 9), max_size=3), st.sampled_from([2, 3, 100]))
 def test_a_partition_holds_its_rows_and_its_bytes_do_not_depend_on_the_pieces(rows, cuts, group_rows):
-    """Read back by Polars, by DuckDB and as pieces; written from one piece, and from several with words or without."""
+    """Read back by Polars, by DuckDB and as pieces; written from one piece, and from several with words or without,
+    some of which were on disk before."""
     numbered_rows = [{"record_number": at + 1, **row} for at, row in enumerate(rows)]
     frame = pl.DataFrame(numbered_rows, schema=polars_schema(Written))
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
@@ -149,6 +160,10 @@ def test_a_partition_holds_its_rows_and_its_bytes_do_not_depend_on_the_pieces(ro
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(lake, "ROW_GROUP_ROWS", group_rows)
         whole, parts = Path(folder) / "whole.parquet", Path(folder) / "parts.parquet"
+        for at, piece in enumerate(some_words):
+            if at % 3 and len(piece):
+                write_piece(piece, Path(folder) / f"{at}.arrow")
+                some_words[at] = open_piece(Path(folder) / f"{at}.arrow")
         assert write_partition([narrow(frame)], Written, whole) == len(rows)
         assert write_partition(some_words, Written, parts) == len(rows)
         assert whole.read_bytes() == parts.read_bytes()
