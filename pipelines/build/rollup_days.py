@@ -27,11 +27,13 @@ from pipelines.settings import CODE_VERSION, Settings
 from pipelines.transforms.model_resolution import resolve_models
 from pipelines.transforms.price_book import context_thresholds
 from pipelines.transforms.price_schedules import PriceEdges
-from pipelines.transforms.rollup import Grain, roll_up_meters, roll_up_usage
+from pipelines.transforms.rollup import READ, Grain, roll_up_meters, roll_up_usage
 
 Progress = Callable[[str, int, int], None]
 USAGE, METERS, CUT = "int__usage_rollup", "int__meter_rollup", "int__rollup_cut"
 _NAMES = ["provider", "model", "region"]
+_HELD_BYTES = 32 * 2**20
+"""A day whose file is no larger is read once and kept while it is rolled up."""
 
 
 @dataclass
@@ -147,8 +149,11 @@ class _Cutter:
 def _roll_up_day(lake: Lake, replacement: Replacement, cutter: _Cutter, day: str, signature: str) -> Partition:
     """Write both roll-ups of a day; gives the cut that they have."""
     path = lake.path("core__usage", day)
+    held = list(open_partition(path, READ)) if path.exists() and path.stat().st_size <= _HELD_BYTES else None
 
     def rows_of(columns: Sequence[str]) -> Iterable[Piece]:
+        if held is not None:
+            return [piece.of(columns) for piece in held]
         return open_partition(path, columns) if path.exists() else []
 
     meters = _or_empty(lake.read("core__meters", day), CoreMeters)

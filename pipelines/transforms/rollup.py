@@ -153,8 +153,7 @@ def _with_segments(piece: Piece, edges: pl.DataFrame) -> Piece:
     prices them is: every hour is a price edge of theirs."""
     day = piece.part(0, 1).column("usage_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     pair = ["provider", "model"]
-    names = pl.DataFrame([piece.column(name) for name in pair]) if len(edges) else None
-    changing = None if names is None else edges.join(names.unique(), on=pair, how="semi")
+    changing = edges.join(piece.grouped(pair, []), on=pair, how="semi") if len(edges) else None
     is_own = SELF_HOSTED in piece.values("provider")
     if not is_own and (changing is None or not len(changing)):
         return piece.with_constants(day.alias("segment_start"))
