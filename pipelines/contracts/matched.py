@@ -168,7 +168,8 @@ class IntBilledKeys(pa.DataFrameModel):
 
 
 class IntLoggedKeyed(pa.DataFrameModel):
-    """One row per row of int__usage_cost that tokens or a reported cost stand behind.
+    """One row per row of int__usage_cost that tokens or a reported cost stand behind, where its provider's bills are
+    known.
 
     Logged tokens with the billed key that covers them.
     """

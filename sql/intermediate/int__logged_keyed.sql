@@ -1,15 +1,23 @@
 /* --- toml
 title = "Logged tokens with the billed key that covers them"
-grain = "One row per row of int__usage_cost that tokens or a reported cost stand behind"
+grain = "One row per row of int__usage_cost that tokens or a reported cost stand behind, where its provider's bills are known"
 key = ["usage_date", "feature", "team", "cost_center", "provider", "account", "model", "service_tier", "status", "component", "is_unpriced"]
-inputs = ["int__usage_cost", "int__billed_keys", "int__match_detail"]
+inputs = ["int__usage_cost", "int__billed_keys", "int__match_detail", "int__bill_lines", "int__bill_coverage"]
+rows_from = ["int__bill_lines", "int__bill_coverage"]
 rules = [
+    "only providers whose bills of the month are known at all: elsewhere there is nothing to compare with",
     "a row belongs to the finest billed key that covers it, and to one key only; key_id is NULL where nothing was billed for it",
     "failed and blocked requests, and tiers that the bill leaves out by rule (Anthropic priority), are not compared",
 ]
 owner = "finops"
 --- */
-with placed as (
+with billing_providers as (
+    select provider from int__bill_lines
+    union
+    select provider from int__bill_coverage
+),
+
+placed as (
     select
         side.usage_date,
         side.feature,
@@ -71,6 +79,7 @@ with placed as (
         || case when detail.has_account then side.account else '*' end
         || '|*|*|*' as level_5
     from int__usage_cost as side
+    inner join billing_providers as billing on side.provider = billing.provider
     left join int__match_detail as detail
         on side.usage_date = detail.usage_date and side.provider = detail.provider
     where

@@ -3,7 +3,9 @@ title = "Every dollar between metered and billed cost, with its cause"
 grain = "One row per UTC day, provider, account, cause and what it comes from"
 key = ["usage_date", "provider", "account", "cause", "evidence"]
 inputs = ["int__token_claims", "int__logged_keyed", "int__usage_cost", "int__bill_lines", "int__bill_coverage", "int__match_detail"]
+rows_from = ["int__token_claims", "int__logged_keyed", "int__bill_lines", "int__bill_coverage"]
 rules = [
+    "only providers whose bills of the month are known at all: elsewhere nothing is billed that metered could lead to",
     "each bill line and each logged amount is consumed once, before any netting, so that causes sum to billed minus metered",
     "order: lines of other kinds; keys without a price; logged usage that nothing was billed for; price, unlogged and overlogged per key",
     "a price gap counts as one while billed is 0.5 to 1.25 times what it is compared with; outside, the difference is unexplained",
@@ -180,6 +182,12 @@ token_effects as (
     from judged
 ),
 
+billing_providers as (
+    select provider from int__bill_lines
+    union
+    select provider from int__bill_coverage
+),
+
 usage as (
     select
         costs.usage_date,
@@ -194,6 +202,7 @@ usage as (
         costs.meter_quantity is not null as is_meter,
         costs.contracted_cost_usd
     from int__usage_cost as costs
+    inner join billing_providers as billing on costs.provider = billing.provider
     left join int__match_detail as detail
         on costs.usage_date = detail.usage_date and costs.provider = detail.provider
     where costs.contracted_cost_usd is not null and costs.provider <> 'self_hosted'
