@@ -165,7 +165,7 @@ def decide_day(
     loose_hashes = id_hashes(loose)
     hashes = pl.concat([*(_hashes_of(piece) for piece in pieces), loose_hashes], rechunk=True)
     ids = hashes.sort()
-    doubtful = doubtful_hashes(ids, ids_before)
+    doubtful, shared = doubtful_hashes(ids, ids_before)
     if not len(doubtful):
         told = DecidedDay(day, pieces, _no_lost(), known.meters, ids)
         return _finished(told, pieces, loose)
@@ -193,9 +193,7 @@ def decide_day(
     decided = pl.concat(
         [
             share.filter(is_lost | is_changed)
-            for share in decide_in_shares(
-                pool, rules, precedence, rows_before(doubtful) if ids_before is not None else None
-            )
+            for share in decide_in_shares(pool, rules, precedence, rows_before(shared) if len(shared) else None)
         ]
     ).sort(*PROVENANCE)
     del pool

@@ -39,16 +39,18 @@ def id_hashes(frame: pl.DataFrame) -> pl.Series:
     return frame["request_id"].hash().alias("id_hash")
 
 
-def doubtful_hashes(ordered: pl.Series, day_before: pl.Series | None = None) -> pl.Series:
+def doubtful_hashes(ordered: pl.Series, day_before: pl.Series | None = None) -> tuple[pl.Series, pl.Series]:
     """Hashes that stand more than once in a day, or that the day before holds too: their rows need a decision.
 
-    ordered: the day's hashes, sorted: comparing neighbours is far cheaper than grouping.
+    ordered: the day's hashes, sorted: comparing neighbours is far cheaper than grouping. Gives all of them, and those
+    that the day before holds.
     """
     rest = ordered.slice(1)
     repeated = rest.filter(rest == ordered.slice(0, len(rest))).unique()
     if day_before is None or not len(day_before):
-        return repeated
-    return pl.concat([repeated, ordered.filter(ordered.is_in(day_before.implode()))]).unique()
+        return repeated, ordered.clear()
+    shared = ordered.filter(ordered.is_in(day_before.implode())).unique()
+    return pl.concat([repeated, shared]).unique(), shared
 
 
 def decide(

@@ -102,9 +102,11 @@ def test_doubtful_are_repeated_ids_and_those_of_the_day_before():
     today = usage_frame([usage_row(name, record_number=n) for n, name in enumerate("abcad", 1)])
     before = usage_frame([usage_row("d"), usage_row("x")])
     hashes = id_hashes(today)
-    doubtful = doubtful_hashes(hashes.sort(), id_hashes(before))
+    doubtful, shared = doubtful_hashes(hashes.sort(), id_hashes(before))
     assert set(today.filter(hashes.is_in(doubtful.implode()))["request_id"]) == {"a", "d"}
-    assert set(doubtful_hashes(hashes.sort())) == {hashes[0]}
+    assert set(shared) == set(hashes) & set(id_hashes(before))
+    assert set(doubtful_hashes(hashes.sort())[0]) == {hashes[0]}
+    assert not len(doubtful_hashes(hashes.sort())[1])
 
 
 ROW = st.fixed_dictionaries(
