@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,8 @@ import pyarrow.compute as pc
 
 _BLOCK = 2**20
 _SAMPLE = 2**18
+_LARGE = 2**26
+"""A larger file is looked through by two threads."""
 ESCAPED_ASCII = r"\\u00[2-7]"
 """A letter written as an escape: a name may then stand there without being seen."""
 
@@ -27,20 +30,38 @@ def names_in(path: Path, names: Iterable[str]) -> frozenset[str]:
     A name that only stands in some text counts too: that costs a little time and changes nothing.
     """
     wanted = frozenset(names)
-    missing = {f'"{name}"': name for name in sorted(wanted)}
-    longest = max((len(text) for text in missing), default=0)
+    texts = {f'"{name}"': name for name in sorted(wanted)}
+    size = path.stat().st_size
+    first = _missing(path, 0, min(_SAMPLE, size), texts)
+    if size <= _LARGE or first is None:
+        rest = first if first is None else _missing(path, 0, size, first)
+        return wanted if rest is None else wanted - frozenset(rest.values())
+    halves = ((0, size // 2), (size // 2, size))
+    with ThreadPoolExecutor(len(halves)) as pool:
+        found = list(pool.map(lambda half: _missing(path, half[0], half[1], first), halves))
+    if any(half is None for half in found):
+        return wanted
+    return wanted - frozenset(texts[text] for text in first if all(text in half for half in found if half is not None))
+
+
+def _missing(path: Path, begin: int, end: int, texts: Mapping[str, str]) -> Mapping[str, str] | None:
+    """Those of `texts` that do not begin in the bytes from `begin` to `end`; None where an escape may hide one."""
+    missing = texts
+    longest = max(map(len, texts), default=0)
     pattern = _pattern(missing)
     with path.open("rb") as stream:
-        tail = stream.read(_SAMPLE)
-        while tail and missing:
+        stream.seek(begin)
+        left = end - begin + longest
+        tail = b""
+        while missing and (block := stream.read(min(_BLOCK, left))):
+            left -= len(block)
+            tail = tail[-longest:] + block
             if b"\\" in tail and _mentions(tail, ESCAPED_ASCII):
-                return wanted
+                return None
             if _mentions(tail, pattern):
                 missing = {text: name for text, name in missing.items() if text.encode() not in tail}
                 pattern = _pattern(missing)
-            block = stream.read(_BLOCK)
-            tail = tail[-longest:] + block if block else b""
-    return wanted - frozenset(missing.values())
+    return missing
 
 
 def _pattern(texts: Iterable[str]) -> str:
