@@ -7,6 +7,7 @@ A program that gives the daily feature table writes it as Parquet to the path th
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -256,4 +257,5 @@ PROGRAMS: dict[str, Callable[..., None]] = {
 }
 
 if __name__ == "__main__":
+    gc.disable()  # as the command line does while modules load; nothing here lives long enough to leave garbage
     PROGRAMS[sys.argv[1]](*sys.argv[2:])
