@@ -181,8 +181,15 @@ def build(
             settle()
             bench.commit()
 
-    do({task: _waits_for(task, keys) for task in known}, Work(start, finish, pause), bench.settings.threads)
+    work = Work(start, finish, pause, urgency=lambda task: _height(task[0]))
+    do({task: _waits_for(task, keys) for task in known}, work, bench.settings.threads)
     return sorted(built, key=lambda partition: (partition.table, partition.key))
+
+
+@cache
+def _height(table: str) -> int:
+    """How many tables stand one on the other above this one: what most waits for is built first."""
+    return max((1 + _height(name) for name in build_order() if table in inputs_of(name)), default=0)
 
 
 def _waits_for(task: tuple[str, str], keys: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:

@@ -7,11 +7,12 @@ happens in the thread that asked.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from heapq import heappop, heappush
+from itertools import count
 from typing import Generic, TypeVar
 
 Task = TypeVar("Task", bound=Hashable)
@@ -22,6 +23,7 @@ Result = TypeVar("Result")
 class Work(Generic[Task, Result]):
     """What a task is. Only the function that `start` gives runs in another thread.
 
+    Of several tasks that can start, the one with the largest `urgency` does, then the one that could first.
     start: called once everything that the task waits for is finished; gives what is to be computed, None for nothing.
     finish: called with the result, before anything starts that waits for the task. pause: called between two starts,
     with a function that waits until nothing is being computed.
@@ -30,6 +32,7 @@ class Work(Generic[Task, Result]):
     start: Callable[[Task], Callable[[], Result] | None]
     finish: Callable[[Task, Result], None]
     pause: Callable[[Callable[[], None]], None]
+    urgency: Callable[[Task], int] = lambda _task: 0
 
 
 def do(waits_for: Mapping[Task, Collection[Task]], work: Work[Task, Result], threads: int) -> None:
@@ -37,7 +40,8 @@ def do(waits_for: Mapping[Task, Collection[Task]], work: Work[Task, Result], thr
     way."""
     order = TopologicalSorter(waits_for)
     order.prepare()
-    ready: deque[Task] = deque()
+    ready: list[tuple[int, int, Task]] = []
+    turns = count()
     under_way: dict[Future[Result], Task] = {}
 
     def settle(most: int) -> None:
@@ -49,12 +53,13 @@ def do(waits_for: Mapping[Task, Collection[Task]], work: Work[Task, Result], thr
 
     with ThreadPoolExecutor(threads) as pool:
         while order.is_active():
-            ready.extend(order.get_ready())
+            for task in order.get_ready():
+                heappush(ready, (-work.urgency(task), next(turns), task))
             if not ready:
                 settle(len(under_way) - 1)
                 continue
             work.pause(lambda: settle(0))
-            task = ready.popleft()
+            _, _, task = heappop(ready)
             compute = work.start(task)
             if compute is None:
                 order.done(task)

@@ -87,3 +87,12 @@ def test_a_pause_can_wait_until_nothing_is_under_way() -> None:
     do(DIAMOND, log.work(pause), 2)
     assert under_way == [0, 0, 0, 0]
     assert log.finished[0] == ("top", "TOP")
+
+
+def test_the_most_urgent_of_those_that_can_start_does() -> None:
+    log = _Log()
+    work: Work[str, str] = Work(
+        log.start, lambda task, result: log.finished.append((task, result)), lambda _: None, len
+    )
+    do({"a": [], "ccc": [], "bb": [], "dddd": ["a"], "x": []}, work, 1)
+    assert [name for name, _ in log.finished] == ["ccc", "bb", "a", "dddd", "x"]
