@@ -71,7 +71,7 @@ class Lake:
         if contract is not None:
             enforce(contract, frame, f"{table}/{key}")
         path = self.path(table, key)
-        write_parquet(frame, path)
+        write_parquet(frame, path, has_statistics=_is_read_in_part(table))
         partition = Partition(table, key, len(frame), file_sha256(path), signature)
         self.register(partition)
         return partition
@@ -236,7 +236,11 @@ class Replacement:
         aside = self._lake.root / _ASIDE / f"{table}.{key}.parquet"
         aside.parent.mkdir(exist_ok=True)
         self._waiting[table, key] = (Partition(table, key, 0, "", signature), aside)
-        count = _write_frame(rows, aside) if isinstance(rows, pl.DataFrame) else rows(aside)
+        count = (
+            _write_frame(rows, aside, has_statistics=_is_read_in_part(table))
+            if isinstance(rows, pl.DataFrame)
+            else rows(aside)
+        )
         if aside.stat().st_size >= _LARGE_FILE_BYTES:
             fsync(aside)  # now, while others compute, rather than all of them when everyone waits for the commit
         partition = Partition(table, key, count, file_sha256(aside), signature)
@@ -303,15 +307,26 @@ def enforce(contract: type[pa.DataFrameModel], frame: pl.DataFrame, where: str) 
         )
 
 
-def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+def write_parquet(frame: pl.DataFrame, path: Path, *, has_statistics: bool = True) -> None:
     """Write `frame` beside `path`, fsync it, and rename it onto `path`: readers see the old file or the new one."""
 
-    replace_durably(path, lambda aside: _write_frame(frame, aside))
+    replace_durably(path, lambda aside: _write_frame(frame, aside, has_statistics=has_statistics))
 
 
-def _write_frame(frame: pl.DataFrame, path: Path) -> int:
+def _is_read_in_part(table: str) -> bool:
+    """Whether somebody may ask for some rows of a partition: readers of marts do, while we read all of it."""
+    return table.startswith("mart__")
+
+
+def _write_frame(frame: pl.DataFrame, path: Path, *, has_statistics: bool) -> int:
     if len(frame):
-        frame.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+        frame.write_parquet(
+            path,
+            compression="zstd",
+            compression_level=1,
+            statistics=has_statistics,
+            row_group_size=ROW_GROUP_ROWS,
+        )
     else:
         path.write_bytes(_without_rows(tuple(frame.schema.items())))
     return len(frame)
