@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,7 @@ import polars as pl
 
 from pipelines.build.workbench import ALL
 from pipelines.contracts.dictionary import contract_of
-from pipelines.contracts.fields import empty
+from pipelines.contracts.fields import empty, polars_schema
 from pipelines.errors import NotFoundError
 from pipelines.lake import Lake, Partition, combined_digest, file_sha256
 from pipelines.publish.readers import open_snapshot
@@ -25,7 +26,7 @@ from pipelines.publish.staging import Staged
 from pipelines.settings import Settings
 from pipelines.sqlmodel import SqlCheck, shipped_checks
 from pipelines.transforms.deduplication import id_hashes
-from pipelines.warehouse import create_view, shared_session
+from pipelines.warehouse import create_view, identifier, shared_session
 
 SAMPLE_ROWS = 5
 ON_LAKE = "lake"
@@ -113,7 +114,7 @@ def checks_on_lake(
         connection: duckdb.DuckDBPyConnection | None = None
         outcomes, found_true = [], []
         for check in checks.values():
-            asked = _signatures(check, held)
+            asked = _signatures(check, held, lake)
             if not afresh:
                 asked = {key: text for key, text in asked.items() if not _is_remembered(check, held, key, text)}
             outcome = CheckOutcome(check.name, check.title, check.severity, ON_LAKE, 0)
@@ -137,21 +138,38 @@ def _memory_of(check: SqlCheck) -> str:
     return f"check__{check.name}"
 
 
-def _signatures(check: SqlCheck, held: _Held) -> dict[str, str]:
+def _signatures(check: SqlCheck, held: _Held, lake: Lake) -> dict[str, str]:
     """Month (or `all`) → a digest of the check and of all that it reads there; of nothing every check is true.
 
-    A check of single months that reads a table which is not cut by month reads everything.
+    Of a table that is not cut by month, a check of single months reads the rows of a month.
     """
-    by_month = check.partition == "month" and not any(ALL in held[table] for table in check.inputs)
+    undivided = {table: held[table][ALL] for table in check.inputs if ALL in held[table]}
+    months = {table: _month_digests(lake.path(table, ALL), table, part.sha256) for table, part in undivided.items()}
+    by_month = check.partition == "month" and None not in months.values()
     read: dict[str, list[str]] = {}
     with_rows: set[str] = set()
     for table in check.inputs:
+        if by_month and table in undivided:
+            for month, digest in (months[table] or {}).items():
+                read.setdefault(month, []).append(f"{table}/{month}:{digest}")
+                with_rows.add(month)
+            continue
         for partition in held[table].values():
             key = partition.key[:7] if by_month else ALL
             read.setdefault(key, []).append(f"{table}/{partition.key}:{partition.sha256}")
             if partition.rows:
                 with_rows.add(key)
     return {key: combined_digest([check.sql, *digests]) for key, digests in sorted(read.items()) if key in with_rows}
+
+
+@lru_cache(maxsize=64)
+def _month_digests(path: Path, table: str, sha256: str) -> dict[str, str] | None:
+    """Digests of the rows of each month of an undivided table, in a file of this digest; None where they cannot be told
+    apart."""
+    if "month" not in polars_schema(contract_of(table)) or not path.is_file() or file_sha256(path) != sha256:
+        return None
+    months = pl.read_parquet(path).partition_by("month", as_dict=True)
+    return {str(month): combined_digest([rows.write_csv()]) for (month,), rows in months.items()}
 
 
 def _is_remembered(check: SqlCheck, held: _Held, key: str, signature: str) -> bool:
@@ -162,11 +180,18 @@ def _is_remembered(check: SqlCheck, held: _Held, key: str, signature: str) -> bo
 def _show(
     connection: duckdb.DuckDBPyConnection, lake: Lake, check: SqlCheck, held: _Held, months: Collection[str]
 ) -> None:
-    """Let the tables of a check be their partitions of these months."""
+    """Let the tables of a check be their rows of these months."""
     for table in check.inputs:
-        files = [lake.path(table, key) for key in held[table] if ALL in months or key[:7] in months]
+        files = [lake.path(table, key) for key in held[table] if key == ALL or ALL in months or key[:7] in months]
         with suppress(duckdb.Error):  # a damaged file: whoever reads the table says that it cannot be asked
             create_view(connection, table, files, empty(contract_of(table)))
+            if ALL in held[table] and ALL not in months:
+                whole = connection.sql(f"SELECT * FROM {identifier(table)}")
+                create_view(connection, table, [], whole.filter(_is_in(months)).pl())
+
+
+def _is_in(months: Collection[str]) -> duckdb.Expression:
+    return duckdb.ColumnExpression("month").isin(*(duckdb.ConstantExpression(month) for month in sorted(months)))
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, check: SqlCheck, asked_of: str, sample_rows: int) -> CheckOutcome:

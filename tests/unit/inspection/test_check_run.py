@@ -144,11 +144,9 @@ def test_a_sentence_that_cannot_be_asked_counts_as_false(copied_home: Settings) 
     assert str(copied_home.home) not in str(outcomes)
 
 
-def test_a_sentence_about_months_that_reads_a_table_without_months_is_asked_of_everything(
-    copied_home: Settings,
-) -> None:
-    """The daily mart gets other bytes for the same rows: its month alone, beside all of the monthly mart, would look as
-    if days were missing."""
+def test_a_sentence_about_months_reads_the_months_rows_of_a_table_that_is_not_cut(copied_home: Settings) -> None:
+    """The daily mart gets other bytes for the same rows of a month: that month, beside all of the monthly mart, would
+    look as if days were missing. Then a month changes in the monthly mart alone, and is asked alone."""
     checks = {"months_are_the_sum_of_their_days": load_checks()["months_are_the_sum_of_their_days"]}
     lake = Lake(copied_home.lake)
     daily, monthly = "mart__feature_cost_daily", "mart__feature_cost_monthly"
@@ -162,3 +160,8 @@ def test_a_sentence_about_months_that_reads_a_table_without_months_is_asked_of_e
     assert checks_on_lake(copied_home, checks)[0].is_true
     lake.write(daily, month, days.reverse(), contract_of(daily))
     assert checks_on_lake(copied_home, checks)[0].is_true
+    more = january.with_columns(pl.col("total_tokens") + 1)
+    lake.write(monthly, "all", pl.concat([more, months]), contract_of(monthly))
+    (wrong,) = checks_on_lake(copied_home, checks)
+    assert {row["month"] for row in wrong.sample} == {"2026-01"}
+    assert wrong.failed_rows == 1
