@@ -190,13 +190,11 @@ def decide_day(
     is_lost = pl.col("fate") != "accepted"
     is_changed = (pl.col("_piece") < 0) | (pl.col("started_at") != pl.col("_started_at"))
     # Most rows that are decided stay as they are: of a large day there is no room for all of them side by side.
-    decided = pl.concat(
-        [
-            share.filter(is_lost | is_changed)
-            for share in decide_in_shares(pool, rules, precedence, rows_before(shared) if len(shared) else None)
-        ]
-    ).sort(*PROVENANCE)
+    earlier = rows_before(shared) if len(shared) else None
+    shares = [share.filter(is_lost | is_changed) for share in decide_in_shares(pool, rules, precedence, earlier)]
     del pool
+    decided = pl.concat(shares).sort(*PROVENANCE)
+    del shares
     lost, changed = decided.filter(is_lost), decided.filter(~is_lost)
     leaving = pl.concat([lost, changed]).filter(pl.col("_piece") >= 0)
     places = leaving.select("_piece", "_at")
