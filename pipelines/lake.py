@@ -71,7 +71,7 @@ class Lake:
         if contract is not None:
             enforce(contract, frame, f"{table}/{key}")
         path = self.path(table, key)
-        write_parquet(frame, path, has_statistics=_is_read_in_part(table))
+        write_parquet(frame, path, has_statistics=_has_statistics(table))
         partition = Partition(table, key, len(frame), file_sha256(path), signature)
         self.register(partition)
         return partition
@@ -237,7 +237,7 @@ class Replacement:
         aside.parent.mkdir(exist_ok=True)
         self._waiting[table, key] = (Partition(table, key, 0, "", signature), aside)
         count = (
-            _write_frame(rows, aside, has_statistics=_is_read_in_part(table))
+            _write_frame(rows, aside, has_statistics=_has_statistics(table))
             if isinstance(rows, pl.DataFrame)
             else rows(aside)
         )
@@ -313,9 +313,10 @@ def write_parquet(frame: pl.DataFrame, path: Path, *, has_statistics: bool = Tru
     replace_durably(path, lambda aside: _write_frame(frame, aside, has_statistics=has_statistics))
 
 
-def _is_read_in_part(table: str) -> bool:
-    """Whether somebody may ask for some rows of a partition: readers of marts do, while we read all of it."""
-    return table.startswith("mart__")
+def _has_statistics(table: str) -> bool:
+    """Whether partitions are written with column statistics: for readers of marts, who may ask for some rows, and where
+    the bytes were signed with them (closed costs). Other tables are read whole."""
+    return table.startswith("mart__") or table == "core__closed_costs"
 
 
 def _write_frame(frame: pl.DataFrame, path: Path, *, has_statistics: bool) -> int:
