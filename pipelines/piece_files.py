@@ -128,8 +128,9 @@ def open_partition(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
     read."""
     with pq.ParquetFile(path) as file:
         texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+        footer = file.metadata
     readable = [name for name in texts if name not in _NEVER_WORDS]
-    with pq.ParquetFile(path, read_dictionary=readable) as file:
+    with pq.ParquetFile(path, read_dictionary=readable, metadata=footer) as file:
         told = (file.metadata.metadata or {}).get(_CONSTANTS.encode(), b"{}")
         types = pl.DataFrame(pl.from_arrow(file.schema_arrow.empty_table())).schema
         same = {name: _from_text(value, types[name]) for name, value in json.loads(told).items()}
