@@ -59,7 +59,8 @@ def open_piece(path: Path) -> Piece:
     with pa.ipc.open_file(pa.py_buffer(mapped)) as reader:
         table = reader.read_all()
     told = table.schema.metadata
-    wide = dict.fromkeys(told[_WIDE.encode()].decode().split(), pl.Int64())
+    # A piece that an earlier version staged says nothing of narrow columns, and has none.
+    wide = dict.fromkeys(told.get(_WIDE.encode(), b"").decode().split(), pl.Int64())
     return replace(_piece(table, _unpacked(told[_CONSTANTS.encode()])), mapped=mapped, wide=wide)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import duckdb
 import pandera.polars as pandera
 import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +97,19 @@ def test_repeated_texts_are_kept_once_and_read_back(tmp_path):
         assert held.part(3, 2).values("text") == {"b", ""}
         upper = held.changed(lambda rows: rows.with_columns(pl.col(n).str.to_uppercase() for n in rows.columns))
         assert upper.part(0, 3).column("text").to_list() == ["B", None, "A"]
+
+
+def test_a_piece_of_an_earlier_version_is_read(tmp_path):
+    """It holds every whole number in 64 bits, and does not say so."""
+    frame = pl.DataFrame({"request_id": ["a", "b"], "record_number": [1, 2]})
+    write_piece(narrow(frame), tmp_path / "piece.arrow")
+    with pa.ipc.open_file(tmp_path / "piece.arrow") as reader:
+        table = reader.read_all()
+    old = table.set_column(1, "record_number", table["record_number"].cast(pa.int64()))
+    told = {name: text for name, text in table.schema.metadata.items() if name != b"wide"}
+    with pa.ipc.new_file(tmp_path / "old.arrow", old.replace_schema_metadata(told).schema) as writer:
+        writer.write_table(old.replace_schema_metadata(told))
+    assert open_piece(tmp_path / "old.arrow").frame(["request_id", "record_number"]).equals(frame)
 
 
 def test_words_that_become_equal_or_nothing_after_a_change():
