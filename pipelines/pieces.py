@@ -147,7 +147,9 @@ class Piece:
         for name in folded:
             fold = fold * sizes[name] + pl.col(name).fill_null(sizes[name] - 1).cast(pl.Int64)
         wide = [pl.col(name).cast(dtype) for name, dtype in self.wide.items() if name in self.varying.columns]
-        groups = self.varying.with_columns(wide).group_by(fold.alias(_FOLD), *plain).agg(sums)
+        rows = self.varying.with_columns(wide)
+        keys = [fold.alias(_FOLD), *map(pl.col, plain)]
+        groups = rows.group_by(keys).agg(sums) if sums else rows.select(keys).unique()
         rest, columns = groups[_FOLD], {}
         for name in reversed(folded):
             number = (rest % sizes[name]).cast(CODE)
