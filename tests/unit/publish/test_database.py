@@ -159,6 +159,8 @@ def test_only_months_with_other_bytes_are_exchanged(tmp_path: Path, settings: Se
         june = "SELECT DISTINCT feature, _snapshot_id FROM mart__feature_cost_daily WHERE usage_date >= '2026-06-01'"
         assert connection.execute(june).fetchall() == [("feature 9", "000002-bbbbbbbbbbbb")]
         assert describe(connection, DAILY).rows == 1 + 2 + 3 + 3 + 3 + 3
+        format_of = "SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal"
+        assert str(connection.execute(format_of).fetchall()[0][0]).startswith("v1.4.0")
 
 
 @pytest.mark.parametrize(
