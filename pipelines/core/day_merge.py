@@ -24,7 +24,7 @@ from pipelines.piece_files import open_partition
 from pipelines.pieces import Piece, narrow
 from pipelines.quantities import METERS
 from pipelines.transforms.canonical_rows import ROWS_SCHEMA
-from pipelines.transforms.deduplication import FATE_SCHEMA, KEY, decide_in_shares, doubtful_hashes, id_hashes
+from pipelines.transforms.deduplication import FATE_SCHEMA, KEY, decide, doubtful_hashes, id_hashes
 
 LOST = "core__usage_lost"
 IDS = "core__usage_ids"
@@ -191,7 +191,7 @@ def decide_day(
     is_changed = (pl.col("_piece") < 0) | (pl.col("started_at") != pl.col("_started_at"))
     # Most rows that are decided stay as they are: of a large day there is no room for all of them side by side.
     earlier = rows_before(shared) if len(shared) else None
-    shares = [share.filter(is_lost | is_changed) for share in decide_in_shares(pool, rules, precedence, earlier)]
+    shares = [share.filter(is_lost | is_changed) for share in decide(pool, rules, precedence, earlier)]
     del pool
     decided = pl.concat(shares).sort(*PROVENANCE)
     del shares

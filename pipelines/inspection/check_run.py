@@ -143,13 +143,15 @@ def _signatures(check: SqlCheck, held: _Held, lake: Lake) -> dict[str, str]:
 
     Of a table that is not cut by month, a check of single months reads the rows of a month.
     """
-    undivided = {table: held[table][ALL] for table in check.inputs if ALL in held[table]}
-    months = {table: _month_digests(lake.path(table, ALL), table, part.sha256) for table, part in undivided.items()}
+    months: dict[str, dict[str, str] | None] = {}
+    if check.partition == "month":
+        undivided = {table: held[table][ALL] for table in check.inputs if ALL in held[table]}
+        months = {table: _month_digests(lake.path(table, ALL), table, part.sha256) for table, part in undivided.items()}
     by_month = check.partition == "month" and None not in months.values()
     read: dict[str, list[str]] = {}
     with_rows: set[str] = set()
     for table in check.inputs:
-        if by_month and table in undivided:
+        if by_month and table in months:
             for month, digest in (months[table] or {}).items():
                 read.setdefault(month, []).append(f"{table}/{month}:{digest}")
                 with_rows.add(month)

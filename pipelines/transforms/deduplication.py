@@ -58,25 +58,16 @@ def decide(
     rules: Mapping[str, MergeRule],
     precedence: Mapping[str, int],
     earlier: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """`candidates` with FATE_SCHEMA, in the order of file, record and part.
+) -> Iterator[pl.DataFrame]:
+    """`candidates` with FATE_SCHEMA, in no order; where there are many, a share of the calls at a time.
+
+    Comparing contents takes several times the room of the rows.
 
     candidates: every row of the day whose id hash is doubtful (columns of core__usage at least). rules, precedence: by
     source; a lower number wins. earlier: the rows of the day before with such hashes, whatever became of them: a call
     seen on the day before stays there, and its kept record is named from there. Rows of sources that merge globally by
     rank carry the earliest start of their call.
     """
-    return pl.concat(decide_in_shares(candidates, rules, precedence, earlier)).sort(*_RECORD, "part")
-
-
-def decide_in_shares(
-    candidates: pl.DataFrame,
-    rules: Mapping[str, MergeRule],
-    precedence: Mapping[str, int],
-    earlier: pl.DataFrame | None = None,
-) -> Iterator[pl.DataFrame]:
-    """The same, where there are many a share of the calls at a time: comparing contents takes several times the room of
-    the rows."""
     if len(candidates) <= MOST_CANDIDATES:
         yield _decided(candidates, rules, precedence, earlier)
         return
@@ -122,7 +113,7 @@ def _decided(
         .otherwise(pl.lit("conflict"))
     )
     told = _beside_kept(decided).filter("_is_today").with_columns(fate.alias("fate"))
-    return told.select(*columns, *FATE_SCHEMA).sort(*_RECORD, "part")
+    return told.select(*columns, *FATE_SCHEMA)
 
 
 def _ranked(rows: pl.DataFrame, rules: Mapping[str, MergeRule], precedence: Mapping[str, int]) -> pl.DataFrame:

@@ -21,6 +21,7 @@ import polars as pl
 import pytest
 
 from pipelines.lake import Lake
+from tests.integration.demo_quarter import CAUSES
 from tests.integration.nights import built, home_settings, land
 from tests.integration.small_month import (
     DAYS,
@@ -36,22 +37,6 @@ from tests.integration.small_month import (
 )
 
 DAY, NEXT = DAYS[2], DAYS[3]
-CAUSES = (
-    "price_gap",
-    "unlogged",
-    "overlogged",
-    "unpriced",
-    "non_token_charges",
-    "credits",
-    "tax",
-    "commitment",
-    "excluded_from_cost_api",
-    "not_billed",
-    "timing",
-    "fx",
-    "rounding",
-    "unexplained",
-)
 
 
 @dataclass(frozen=True)

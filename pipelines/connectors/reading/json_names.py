@@ -22,6 +22,8 @@ _LARGE = 2**26
 """A larger file is looked through by two threads."""
 ESCAPED_ASCII = r"\\u00[2-7]"
 """A letter written as an escape: a name may then stand there without being seen."""
+_ESCAPE = r"\u0075"
+"""As long as any of them."""
 
 
 def names_in(path: Path, names: Iterable[str]) -> frozenset[str]:
@@ -47,7 +49,7 @@ def names_in(path: Path, names: Iterable[str]) -> frozenset[str]:
 def _missing(path: Path, begin: int, end: int, texts: Mapping[str, str]) -> Mapping[str, str] | None:
     """Those of `texts` that do not begin in the bytes from `begin` to `end`; None where an escape may hide one."""
     missing = texts
-    longest = max(map(len, texts), default=0)
+    longest = max(len(text.encode()) for text in (*texts, _ESCAPE))
     pattern = _pattern(missing)
     with path.open("rb") as stream:
         stream.seek(begin)

@@ -41,3 +41,14 @@ def test_an_escaped_letter_may_hide_any_name(tmp_path: Path, monkeypatch: pytest
 def test_an_empty_file_has_no_names(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_bytes(b"")
     assert names_in(tmp_path / "log.jsonl", NAMES) == frozenset()
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_an_escape_is_seen_across_blocks_however_short_the_names_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr(json_names, "_BLOCK", 4)
+    monkeypatch.setattr(json_names, "_SAMPLE", 0)
+    path = tmp_path / "log.jsonl"
+    path.write_text(" " * at + "\\u0061" + " " * 9)
+    assert names_in(path, ["a"]) == {"a"}

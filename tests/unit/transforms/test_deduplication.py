@@ -22,7 +22,8 @@ def most_candidates(request, monkeypatch):
 
 
 def fates(rows, earlier=None):
-    decided = decide(usage_frame(rows), RULES, PRECEDENCE, None if earlier is None else usage_frame(earlier))
+    before = None if earlier is None else usage_frame(earlier)
+    decided = pl.concat(decide(usage_frame(rows), RULES, PRECEDENCE, before))
     places = decided.select("landed_file", "record_number", "part").rows()
     return dict(zip(places, decided.select("fate", "kept_file", "kept_record_number").rows(), strict=True))
 
@@ -68,7 +69,7 @@ def test_a_globally_keyed_call_starts_when_it_was_first_told():
         usage_row(file=1, source="claude_code", merge_rank=1, seconds=10),
         usage_row(file=2, source="claude_code", merge_rank=2, seconds=70, output_tokens=5),
     ]
-    decided = decide(usage_frame(rows), RULES, PRECEDENCE)
+    decided = pl.concat(decide(usage_frame(rows), RULES, PRECEDENCE))
     kept = decided.filter(pl.col("fate") == "accepted")
     assert kept.select("output_tokens", "started_at").row(0) == (5, MIDNIGHT + timedelta(seconds=10))
 
