@@ -13,7 +13,7 @@ import dagster as dg
 from assets.checks import answers, check_specs
 from assets.failures import RETRY_TRANSIENT, plain_failures
 from assets.listener import listener
-from assets.partitions import BACKFILL_TAG, DAYS, ONE_RUN, REBUILD_TAG, is_tracked
+from assets.partitions import BACKFILL_TAG, DAYS, ONE_RUN, REBUILD_TAG, tracked
 from assets.resources import Home
 from assets.table_metadata import Shown, table_spec
 from pipelines.core.merge import CoreReport, merge_core
@@ -80,8 +80,8 @@ def log_days_outside(
     """
     partitions = lake.partitions(table)
     inside = set(range_days)
-    for day in written:
-        if day not in inside and is_tracked(day) and day in partitions and partitions[day].rows:
+    for day in tracked(written):
+        if day not in inside and day in partitions and partitions[day].rows:
             context.log_event(
                 dg.AssetMaterialization(table, partition=day, metadata={"dagster/row_count": partitions[day].rows})
             )

@@ -14,8 +14,9 @@ What does not: running SQL (warehouse.py), what the columns must be (contracts/m
     --- */
     with priced as (select * from int__priced_usage) select …
 
-`partition` is optional and `month` unless it says `all`; an `int__` model may have `key = []`. `rows_from` is optional:
-where none of these inputs has a row, the table has none, and its query is not run.
+A query says nothing of order: rows are stored in the order of `key`, the columns that are unique together.
+`partition` is optional and `month` unless it says `all`. `rows_from` is optional: where none of these inputs has a row,
+the table has none, and its query is not run.
 A check has `title` (the sentence that must be true), `severity` ("fail" or "warn") and `inputs`; its query returns the
 rows for which the sentence is false. `partition = "month"` says that a month breaks it by itself or not at all: then a
 night asks of the months that changed. Without it a check is asked of all of them.
@@ -31,12 +32,15 @@ from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from pipelines.errors import ContractError
 from pipelines.settings import SQL_ROOT
+
+if TYPE_CHECKING:
+    import polars as pl  # only named here: what lists models answers sooner without loading it
 
 MODEL_FOLDERS = ("intermediate", "marts")
 CHECK_FOLDER = "checks"
@@ -68,6 +72,10 @@ class SqlModel:
     partition: str = "month"
     rows_from: tuple[str, ...] = ()
     """Inputs without any row in which the table has none; empty where nothing is promised."""
+
+    def in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows that the query gave as they are stored: by key, NULL last. Several times faster than `order by`."""
+        return rows.sort(self.key, nulls_last=True)
 
 
 @dataclass(frozen=True)
@@ -129,10 +137,10 @@ def parse_model(path: Path, *, is_shipped: bool = False) -> SqlModel:
     partition = header.get("partition", "month")
     if partition not in PARTITIONS:
         raise _fault(path, f"partition = {partition!r} is unknown", " or ".join(PARTITIONS))
-    if not header["key"] and path.stem.startswith(_PREFIX["marts"]):
-        raise _fault(
-            path, "the key is empty", "the columns that are unique together; only an int__ model may have none"
-        )
+    if not header["key"]:
+        raise _fault(path, "the key is empty", "the columns that are unique together, in the order of the rows")
+    if not is_shipped and _orders_its_rows(sql):
+        raise _fault(path, "the query orders its rows", "no order by at its end: rows are stored by key")
     rows_from = tuple(header.get("rows_from", ()))
     if not set(rows_from) <= set(header["inputs"]):
         raise _fault(path, f"rows_from = {list(rows_from)} are not all inputs", f"some of {header['inputs']}")
@@ -270,6 +278,11 @@ def _syntax_tree(sql: str) -> dict[str, Any]:
             next_move="one file, one table",
         )
     return tree
+
+
+def _orders_its_rows(sql: str) -> bool:
+    modifiers = _syntax_tree(sql)["statements"][0]["node"]["modifiers"]
+    return any(modifier["type"] == "ORDER_MODIFIER" for modifier in modifiers)
 
 
 def _base_tables(node: object, ctes: frozenset[str]) -> Iterator[str]:

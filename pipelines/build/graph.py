@@ -211,7 +211,7 @@ def rows_of(bench: Workbench, table: str, key: str, sight: Sight) -> pl.DataFram
         return empty(contract_of(table))
     if table in PYTHON_TABLES:
         return PYTHON_TABLES[table].build(bench.settings, key, bench.frames(sight))
-    return bench.query(sql_models()[table].sql, sight)
+    return bench.query(sql_models()[table], sight)
 
 
 def _signature(bench: Workbench, table: str, key: str) -> str:

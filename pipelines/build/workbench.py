@@ -20,6 +20,7 @@ from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty, polars_schema
 from pipelines.lake import MOST_WAITING, Lake, Partition, Replacement, combined_digest
 from pipelines.settings import Settings
+from pipelines.sqlmodel import SqlModel
 from pipelines.warehouse import create_view, shared_session
 
 ALL = "all"
@@ -101,10 +102,10 @@ class Workbench:
             for table, files in sight.files.items()
         }
 
-    def query(self, sql: str, sight: Sight) -> pl.DataFrame:
-        """The rows of a SELECT over what a partition sees."""
-        if sight.is_empty and sql in self._of_nothing:
-            return self._of_nothing[sql]
+    def query(self, model: SqlModel, sight: Sight) -> pl.DataFrame:
+        """The rows of a model over what a partition sees, in their order."""
+        if sight.is_empty and model.name in self._of_nothing:
+            return self._of_nothing[model.name]
         mine = self._mine
         if mine.connection is None:
             mine.connection = shared_session(self.settings)
@@ -112,9 +113,9 @@ class Workbench:
             if mine.shown.get(table) != files:
                 create_view(mine.connection, table, files, empty(contract_of(table)))
                 mine.shown[table] = files
-        rows: pl.DataFrame = mine.connection.sql(sql).pl()
+        rows = model.in_order(mine.connection.sql(model.sql).pl())
         if sight.is_empty:
-            self._of_nothing[sql] = rows
+            self._of_nothing[model.name] = rows
         return rows
 
     def write(self, table: str, key: str, frame: pl.DataFrame, signature: str) -> Partition:

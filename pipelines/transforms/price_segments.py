@@ -95,7 +95,7 @@ def price_segments(
     with scratch_session() as connection:
         for name, frame in inputs.items():
             connection.register(name, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
-        found: pl.DataFrame = connection.sql(model.sql).pl()
+        found = model.in_order(connection.sql(model.sql).pl())
     return found.cast(pl.Schema(SEGMENT_SCHEMA))
 
 

@@ -41,4 +41,3 @@ left join unknown_days
     and sources.account = unknown_days.account
     and sources.usage_date = unknown_days.usage_date
 where sources.is_complete and unknown_days.provider is null
-order by sources.provider, sources.account, sources.usage_date

@@ -1,7 +1,7 @@
 /* --- toml
 title = "Bill lines that count, in dollars, by kind of charge"
 grain = "One row per bill line of the source that counts for its provider, account and day"
-key = ["landed_file", "record_number"]
+key = ["usage_date", "landed_file", "record_number"]
 inputs = ["core__billing", "int__bill_sources", "ref__fx_rates", "ref__invoices", "ref__deployments", "ref__commitments", "int__model_names"]
 rows_from = ["core__billing"]
 rules = [
@@ -179,4 +179,3 @@ left join amortised
 left join machine_rent
     on lines.landed_file = machine_rent.landed_file and lines.record_number = machine_rent.record_number
 where machine_rent.landed_file is null
-order by lines.usage_date, lines.landed_file, lines.record_number

@@ -1,7 +1,7 @@
 /* --- toml
 title = "Which bill source counts for each provider, account and day"
 grain = "One row per provider, account (`*` = any), UTC day and bill source that counts there"
-key = ["source", "provider", "account", "usage_date"]
+key = ["usage_date", "source", "provider", "account"]
 inputs = ["core__billing", "core__fetched_buckets", "ref__sources"]
 rows_from = ["core__billing", "core__fetched_buckets"]
 rules = [
@@ -136,4 +136,3 @@ left join beaten
     and standing.account = beaten.account
     and standing.usage_date = beaten.usage_date
 where beaten.source is null
-order by standing.usage_date, standing.source, standing.provider, standing.account

@@ -55,4 +55,3 @@ select
     cast(sum(billed_cost_at_invoice_rate_usd) as decimal(38, 12)) as billed_cost_at_invoice_rate_usd
 from keyed
 group by usage_date, provider, key_account, key_model, key_tier, key_component
-order by key_id

@@ -184,12 +184,3 @@ where
     or billed_cost_usd <> 0
     or effective_cost_usd <> 0
     or non_token_cost_usd <> 0
-order by
-    month,
-    feature,
-    team,
-    cost_center,
-    provider,
-    account,
-    model,
-    service_tier

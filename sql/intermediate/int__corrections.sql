@@ -174,12 +174,3 @@ where
     or remaining.billed_cost_usd <> 0
     or remaining.effective_cost_usd <> 0
     or remaining.non_token_cost_usd <> 0
-order by
-    remaining.month,
-    remaining.feature,
-    remaining.team,
-    remaining.cost_center,
-    remaining.provider,
-    remaining.account,
-    remaining.model,
-    remaining.service_tier

@@ -322,12 +322,3 @@ left join gated
     on summed.usage_date = gated.usage_date
     and summed.provider = gated.provider
     and summed.account = gated.account
-order by
-    summed.usage_date,
-    summed.feature,
-    summed.team,
-    summed.cost_center,
-    summed.provider,
-    summed.account,
-    summed.model,
-    summed.service_tier

@@ -39,4 +39,3 @@ select
 from mart__feature_cost_daily
 group by
     strftime(usage_date, '%Y-%m'), cast(date_trunc('month', usage_date) as date), feature, team, cost_center
-order by month, feature, team, cost_center

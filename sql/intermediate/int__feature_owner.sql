@@ -117,13 +117,3 @@ select
     winners.rule_pattern
 from numbered
 left join winners on numbered.owner_number = winners.owner_number
-order by
-    numbered.usage_date,
-    numbered.source,
-    numbered.account,
-    numbered.model,
-    numbered.api_key_id,
-    numbered.feature_tag,
-    numbered.user_group,
-    numbered.session_id,
-    numbered.tags

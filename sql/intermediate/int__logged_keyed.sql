@@ -117,17 +117,3 @@ left join int__billed_keys as key_2 on placed.level_2 = key_2.key_id
 left join int__billed_keys as key_3 on placed.level_3 = key_3.key_id
 left join int__billed_keys as key_4 on placed.level_4 = key_4.key_id
 left join int__billed_keys as key_5 on placed.level_5 = key_5.key_id
-order by
-    placed.usage_date,
-    placed.feature,
-    placed.team,
-    placed.cost_center,
-    placed.provider,
-    placed.account,
-    placed.model,
-    placed.match_model,
-    placed.service_tier,
-    placed.status,
-    placed.component,
-    placed.match_component,
-    placed.is_unpriced

@@ -52,4 +52,3 @@ select
 from billed
 left join provided on billed.usage_date = provided.usage_date and billed.provider = provided.provider
 left join logged on billed.usage_date = logged.usage_date and billed.provider = logged.provider
-order by billed.usage_date, billed.provider

@@ -31,4 +31,3 @@ select
     or abs(unexplained_usd) * 200 <= greatest(abs(billed_cost_usd), abs(coalesce(invoice_total_usd, 0))) as passes,
     reason
 from months
-order by month, provider, account

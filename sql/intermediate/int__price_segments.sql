@@ -341,12 +341,3 @@ left join contracts
     and spans.band_gt = contracts.band_gt
     and contracts.place = 1
 where spans.is_listed or contracts.contract_id is not null
-order by
-    keys.provider,
-    keys.account,
-    keys.model,
-    keys.service_tier,
-    keys.region,
-    keys.segment_start,
-    spans.component,
-    spans.band_gt

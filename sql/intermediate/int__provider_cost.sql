@@ -164,4 +164,3 @@ select
     ) as provider_cost_usd
 from priced
 group by usage_date, provider, account, match_model, service_tier, component, meter_quantity is not null
-order by usage_date, provider, account, match_model, service_tier, component, is_meter

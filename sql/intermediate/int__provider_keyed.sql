@@ -92,5 +92,3 @@ left join int__billed_keys as key_2 on placed.level_2 = key_2.key_id
 left join int__billed_keys as key_3 on placed.level_3 = key_3.key_id
 left join int__billed_keys as key_4 on placed.level_4 = key_4.key_id
 left join int__billed_keys as key_5 on placed.level_5 = key_5.key_id
-order by
-    placed.usage_date, placed.provider, placed.account, placed.match_model, placed.service_tier, placed.component

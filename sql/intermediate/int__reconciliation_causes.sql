@@ -360,4 +360,3 @@ select
 from effects
 where amount_usd <> 0
 group by usage_date, provider, key_account, cause, evidence
-order by usage_date, provider, key_account, cause, evidence

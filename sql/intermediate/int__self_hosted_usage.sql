@@ -54,4 +54,3 @@ select
     ) as output_tokens
 from logged
 group by usage_date, hour_start, deployment, feature, team, cost_center, model, service_tier
-order by hour_start, deployment, feature, team, cost_center, model, service_tier

@@ -227,11 +227,3 @@ select
     cast(everyone.weight_usd as decimal(38, 12)) as weight_usd
 from pools
 inner join everyone on pools.key_id = everyone.key_id
-order by
-    pools.key_id,
-    everyone.feature,
-    everyone.team,
-    everyone.cost_center,
-    everyone.account,
-    everyone.model,
-    everyone.service_tier

@@ -81,4 +81,3 @@ select
     cast(sum(unexplained_usd) as decimal(38, 12)) as unexplained_usd
 from gaps
 group by month, source, account
-order by month, source, account

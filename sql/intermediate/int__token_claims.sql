@@ -80,12 +80,3 @@ left join witnessed
     and billed.key_account = witnessed.key_account
 left join provided on billed.key_id = provided.key_id
 left join logged on billed.key_id = logged.key_id
-order by
-    billed.key_id,
-    logged.feature,
-    logged.team,
-    logged.cost_center,
-    logged.account,
-    logged.model,
-    logged.service_tier,
-    logged.component

@@ -23,4 +23,3 @@ select
 from int__usage_priced
 where feature = '__unattributed__'
 group by strftime(usage_date, '%Y-%m'), source, account, api_key_id, user_group, tags
-order by month, source, account, api_key_id, user_group, tags

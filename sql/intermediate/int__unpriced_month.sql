@@ -59,4 +59,3 @@ select
     cast(requests as bigint) as requests,
     cast(meter_quantity as decimal(38, 9)) as meter_quantity
 from gaps
-order by month, provider, model, service_tier, region, component

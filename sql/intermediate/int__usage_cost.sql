@@ -67,15 +67,3 @@ left join int__model_names as names
     and summed.model = names.model
     and (names.valid_from is null or cast(names.valid_from as date) <= summed.usage_date)
     and (names.valid_to is null or cast(names.valid_to as date) > summed.usage_date)
-order by
-    summed.usage_date,
-    summed.feature,
-    summed.team,
-    summed.cost_center,
-    summed.provider,
-    summed.account,
-    summed.model,
-    summed.service_tier,
-    summed.status,
-    summed.component,
-    summed.is_unpriced

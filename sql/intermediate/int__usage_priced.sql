@@ -1,7 +1,7 @@
 /* --- toml
 title = "Every rolled-up token and meter with the price of its moment"
 grain = "One row per roll-up row and component: a token leaf, a meter, `requests` (counts calls and their reasoning tokens, costs nothing) or `reported`"
-key = ["row_number", "component"]
+key = ["usage_date", "row_number", "component"]
 inputs = ["int__usage_rollup", "int__meter_rollup", "int__price_segments", "int__feature_owner"]
 rules = [
     "price by event time, band and tier; the whole request is in the band of its whole prompt",
@@ -316,4 +316,3 @@ select
     parts.normaliser
 from parts
 inner join owned on parts.row_number = owned.row_number
-order by owned.usage_date, owned.row_number, parts.component

@@ -31,4 +31,3 @@ select
     purchase_usd,
     payback_months
 from int__break_even
-order by month, deployment, option

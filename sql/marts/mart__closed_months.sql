@@ -104,4 +104,3 @@ inner join postings on closed.month = postings.month
 left join frozen on closed.month = frozen.month
 left join corrected on closed.month = corrected.month
 left join differences on closed.month = differences.month
-order by closed.month

@@ -142,4 +142,3 @@ select
 from counted
 left join reached on counted.source = reached.source and counted.account = reached.account
 left join gaps on counted.source = gaps.source and counted.account = gaps.account
-order by counted.source, counted.account

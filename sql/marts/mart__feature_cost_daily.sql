@@ -189,14 +189,3 @@ select
     charge_class,
     corrected_month
 from everything
-order by
-    usage_date,
-    feature,
-    team,
-    cost_center,
-    provider,
-    account,
-    model,
-    service_tier,
-    charge_class,
-    corrected_month

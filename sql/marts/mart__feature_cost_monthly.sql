@@ -64,4 +64,3 @@ left join months as before
     and months.feature = before.feature
     and months.team is not distinct from before.team
     and months.cost_center is not distinct from before.cost_center
-order by months.month, months.feature, months.team, months.cost_center

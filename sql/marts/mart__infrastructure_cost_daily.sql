@@ -92,4 +92,3 @@ select
     load_basis,
     weights_basis
 from days
-order by usage_date, deployment

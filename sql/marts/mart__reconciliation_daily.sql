@@ -253,4 +253,3 @@ left join covered
 left join billing_providers on pairs.provider = billing_providers.provider
 left join causes
     on pairs.usage_date = causes.usage_date and pairs.provider = causes.provider and pairs.account = causes.account
-order by pairs.usage_date, pairs.provider, pairs.account

@@ -268,4 +268,3 @@ select
         else reason
     end as reason
 from tied
-order by month, provider, account

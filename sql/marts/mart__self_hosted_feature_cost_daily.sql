@@ -64,11 +64,3 @@ left join logged
     and shares.cost_center is not distinct from logged.cost_center
     and shares.model = logged.model
     and shares.service_tier = logged.service_tier
-order by
-    shares.usage_date,
-    shares.deployment,
-    shares.feature,
-    shares.team,
-    shares.cost_center,
-    shares.model,
-    shares.service_tier

@@ -107,4 +107,3 @@ from told
 left join offered on told.deployment = offered.deployment
 left join int__break_even as as_is
     on told.month = as_is.month and told.deployment = as_is.deployment and as_is.option = 'as_is'
-order by told.month, told.deployment

@@ -47,4 +47,3 @@ select
         else '900,source,' || source || ',FEATURE,,,,'
     end as suggested_rule
 from unattributed
-order by source, account, api_key_id, user_group, tags

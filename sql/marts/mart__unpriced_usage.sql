@@ -45,4 +45,3 @@ select
 from gaps
 left join int__nearest_models as nearest
     on gaps.provider = nearest.provider and gaps.model = nearest.model
-order by gaps.provider, gaps.model, gaps.service_tier, gaps.region, gaps.component

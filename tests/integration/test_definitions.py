@@ -18,7 +18,7 @@ import pytest
 
 from assets.checks import home_of
 from assets.definitions import defs
-from assets.partitions import DAYS, day_before, is_tracked, range_tags
+from assets.partitions import DAYS, day_before, range_tags, tracked
 from pipelines.build.graph import build_order
 from pipelines.errors import UsageError
 from pipelines.sqlmodel import load_checks
@@ -130,8 +130,7 @@ def test_a_run_answers_for_the_day_that_is_over() -> None:
     from datetime import date
 
     assert day_before(date(2025, 3, 1)) == (date(2025, 2, 28), date(2025, 2, 28))
-    assert is_tracked("2025-03-10")
-    assert not is_tracked("2019-12-31")
+    assert tracked(["2019-12-31", "2025-03-10", "9999-12-31"]) == ["2025-03-10"]
     assert DAYS.timezone == "UTC"
 
 

@@ -29,7 +29,7 @@ def _computed(bench: Workbench, table: str, key: str, sight: Sight) -> pl.DataFr
     """As rows_of, without the short way."""
     if table in PYTHON_TABLES:
         return PYTHON_TABLES[table].build(bench.settings, key, bench.frames(sight))
-    return bench.query(sql_models()[table].sql, sight)
+    return bench.query(sql_models()[table], sight)
 
 
 def test_a_table_has_no_row_where_its_sources_have_none(coherent: Path) -> None:

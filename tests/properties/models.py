@@ -65,7 +65,7 @@ def run_models(
         for table in sorted({table for name in wanted for table in models[name].inputs} - set(wanted)):
             create_view(connection, table, [], known.get(table, empty(contract_of(table))))
         for name in wanted:
-            made[name] = connection.sql(models[name].sql).pl()
+            made[name] = models[name].in_order(connection.sql(models[name].sql).pl())
             create_view(connection, name, [], made[name])
     return made
 

@@ -215,7 +215,7 @@ def run_chain(many: list[Day], folder: Path) -> dict[str, pl.DataFrame]:
                 needed = {name: tables[name] for name in PYTHON_TABLES[table].inputs}
                 tables[table] = PYTHON_TABLES[table].build(Settings(home=folder), "2026-01", needed)
             else:
-                tables[table] = connection.sql(sql[table].sql).pl()
+                tables[table] = sql[table].in_order(connection.sql(sql[table].sql).pl())
             create_view(connection, table, [], tables[table])
     return tables
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipelines.errors import ContractError
@@ -37,9 +38,10 @@ def test_model_is_read_with_its_header_and_without_it(tmp_path: Path) -> None:
     assert model.partition == "month"
 
 
-def test_intermediate_model_may_have_no_key(tmp_path: Path) -> None:
-    _model(tmp_path, "int__a", "select 1 as x", folder="intermediate", header=HEADER.replace('["feature"]', "[]"))
-    assert load_models(tmp_path)["int__a"].key == ()
+def test_rows_are_stored_by_key_and_unknown_comes_last(tmp_path: Path) -> None:
+    _model(tmp_path, "mart__a", "select 1 as x", header=HEADER.replace('["feature"]', '["feature", "day"]'))
+    rows = pl.DataFrame({"day": [2, 1, 3, 4], "feature": ["é", "é", None, "z"], "x": [1, 2, 3, 4]})
+    assert load_models(tmp_path)["mart__a"].in_order(rows)["x"].to_list() == [4, 2, 1, 3]
 
 
 def test_partition_can_be_all(tmp_path: Path) -> None:
@@ -83,6 +85,7 @@ def test_no_files_are_no_models(tmp_path: Path) -> None:
         ("mart__a", "marts", HEADER, "select 1 as x; select 2 as x", "2 statements"),
         ("mart__a", "marts", HEADER, "select 1 as x from", "syntax error"),
         ("mart__a", "marts", HEADER, "create table t as select 1 as x", "Only SELECT"),
+        ("mart__a", "marts", HEADER, "select 1 as feature order by feature", "orders its rows"),
         ("mart__a", "marts", HEADER, "select * from core__usage", "read only .'core__usage'."),
         ("Mart__A", "marts", HEADER, "select 1 as x", "not lower snake case"),
         ("int__a", "marts", HEADER, "select 1 as x", "wrong prefix"),
