@@ -55,8 +55,13 @@ priced_leaves as (
         leaves.price_basis,
         leaves.component,
         leaves.tokens,
-        prices.list_unit_price_usd,
-        prices.contracted_unit_price_usd,
+        prices.list_unit_price_usd is null as lacks_list_price,
+        prices.contracted_unit_price_usd is null as lacks_price,
+        cast(leaves.tokens * prices.list_unit_price_usd as decimal(38, 12)) as list_cost_usd,
+        case
+            when prices.contracted_unit_price_usd is distinct from prices.list_unit_price_usd
+                then cast(leaves.tokens * prices.contracted_unit_price_usd as decimal(38, 12))
+        end as own_contracted_cost_usd,
         prices.price_id,
         prices.contract_id,
         prices.normaliser,
@@ -80,13 +85,12 @@ gaps as (
         row_number,
         max(
             case
-                when price_basis = 'book' and provider <> 'self_hosted' and contracted_unit_price_usd is null then 1
-                else 0
+                when price_basis = 'book' and provider <> 'self_hosted' and lacks_price then 1 else 0
             end
         ) as has_gap,
         max(
             case
-                when price_basis = 'book' and provider <> 'self_hosted' and list_unit_price_usd is null then 1 else 0
+                when price_basis = 'book' and provider <> 'self_hosted' and lacks_list_price then 1 else 0
             end
         ) as has_list_gap
     from priced_leaves
@@ -104,17 +108,17 @@ token_parts as (
         case
             when priced_leaves.price_basis = 'reported' then cast(0 as decimal(38, 12))
             when gaps.has_list_gap = 1 then null
-            else cast(priced_leaves.tokens * priced_leaves.list_unit_price_usd as decimal(38, 12))
+            else priced_leaves.list_cost_usd
         end as list_cost_usd,
         case
             when priced_leaves.price_basis = 'reported' then cast(0 as decimal(38, 12))
             when gaps.has_gap = 1 then null
-            else cast(priced_leaves.tokens * priced_leaves.contracted_unit_price_usd as decimal(38, 12))
+            else coalesce(priced_leaves.own_contracted_cost_usd, priced_leaves.list_cost_usd)
         end as contracted_cost_usd,
         gaps.has_gap = 1 as is_unpriced,
         priced_leaves.provider <> 'self_hosted'
         and priced_leaves.price_basis = 'book'
-        and priced_leaves.contracted_unit_price_usd is null as lacks_price,
+        and priced_leaves.lacks_price as lacks_price,
         coalesce(priced_leaves.is_low_confidence, false) as is_low_confidence,
         priced_leaves.price_id,
         priced_leaves.contract_id,
