@@ -82,6 +82,17 @@ class Piece:
         distinct = self.varying[column].unique()
         return set(self.words[column].gather(distinct) if column in self.words else distinct)
 
+    def is_one_of(self, column: str, texts: pl.Series) -> pl.Series:
+        """Of each row whether a text column holds one of `texts`."""
+        if column in self.constants.columns:
+            return pl.repeat(self.constants[column].item() in texts, len(self), dtype=pl.Boolean, eager=True)
+        values, wanted = self.varying[column], texts
+        if column in self.words:
+            wanted = self.words[column].is_in(texts.implode()).arg_true().cast(values.dtype)
+        if not len(wanted):
+            return pl.repeat(False, len(self), dtype=pl.Boolean, eager=True)
+        return values.is_in(wanted.implode()).fill_null(False)
+
     def only(self, chosen: pl.Series) -> Piece:
         """The piece with the rows where `chosen` is true, or at these positions."""
         rows = self.varying.filter(chosen) if chosen.dtype == pl.Boolean else self.varying[chosen]
@@ -104,6 +115,16 @@ class Piece:
         words = {name: texts for name, texts in self.words.items() if name in wanted}
         return replace(self, varying=_only(self.varying, wanted), constants=_only(self.constants, wanted), words=words)
 
+    def beside(self, other: Piece) -> Piece:
+        """The piece with the columns of another one of the same rows."""
+        return replace(
+            self,
+            varying=self.varying.with_columns(other.varying.get_columns()),
+            constants=pl.DataFrame([*self.constants, *other.constants]),
+            words={**self.words, **other.words},
+            wide={**self.wide, **other.wide},
+        )
+
     def without(self, name: str) -> Piece:
         """The piece without one of its columns."""
         return self.of([column for column in self.columns if column != name])
@@ -124,13 +145,10 @@ class Piece:
             self, varying=self.varying.with_columns(plain.get_columns()), constants=change(self.constants), words=words
         )
 
-    def with_words(self, name: str, values: pl.Series) -> Piece:
-        """The piece with a further column, of few distinct values."""
-        distinct = values.unique().sort()
-        numbers = values.replace_strict(distinct, pl.int_range(len(distinct), dtype=CODE, eager=True)).cast(CODE)
-        return replace(
-            self, varying=self.varying.with_columns(numbers.alias(name)), words={**self.words, name: distinct}
-        )
+    def with_numbers(self, name: str, numbers: pl.Series, words: pl.Series) -> Piece:
+        """The piece with a further column: of each row the number (CODE) of one of `words`."""
+        varying = self.varying.with_columns(numbers.alias(name))
+        return replace(self, varying=varying, words={**self.words, name: words})
 
     def grouped(self, key: Sequence[str], sums: Sequence[pl.Expr]) -> pl.DataFrame:
         """One row per distinct `key` with `sums` over its rows.
@@ -149,7 +167,7 @@ class Piece:
         wide = [pl.col(name).cast(dtype) for name, dtype in self.wide.items() if name in self.varying.columns]
         rows = self.varying.with_columns(wide)
         keys = [fold.alias(_FOLD), *map(pl.col, plain)]
-        groups = rows.group_by(keys).agg(sums) if sums else rows.select(keys).unique()
+        groups = rows.group_by(keys).agg(sums) if sums else _distinct(rows.select(keys))
         rest, columns = groups[_FOLD], {}
         for name in reversed(folded):
             number = (rest % sizes[name]).cast(CODE)
@@ -183,6 +201,11 @@ class Piece:
     def _of_day(self, day: object, rows: pl.DataFrame) -> Piece:
         piece = replace(self, varying=rows.drop("usage_date"))
         return piece.with_constants(pl.Series("usage_date", [day], dtype=pl.Date))
+
+
+def _distinct(rows: pl.DataFrame) -> pl.DataFrame:
+    """The distinct rows; of a single column several times faster than as rows."""
+    return rows.to_series().unique().to_frame() if rows.width == 1 else rows.unique()
 
 
 def _only(rows: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:

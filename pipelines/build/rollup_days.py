@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 
@@ -27,7 +28,7 @@ from pipelines.settings import CODE_VERSION, Settings
 from pipelines.transforms.model_resolution import resolve_models
 from pipelines.transforms.price_book import context_thresholds
 from pipelines.transforms.price_schedules import PriceEdges
-from pipelines.transforms.rollup import READ, Grain, roll_up_meters, roll_up_usage
+from pipelines.transforms.rollup import ALWAYS_READ, Grain, roll_up_meters, roll_up_usage
 
 Progress = Callable[[str, int, int], None]
 USAGE, METERS, CUT = "int__usage_rollup", "int__meter_rollup", "int__rollup_cut"
@@ -146,16 +147,29 @@ class _Cutter:
         return combined_digest([*edges, str(grain.thresholds), str(sorted(grain.tag_keys)), str(grain.keeps_sessions)])
 
 
+class _Rows:
+    """The rows of a core day with the columns asked for; what a small day was asked for once is not read again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_small = path.exists() and path.stat().st_size <= _HELD_BYTES
+        self._held = list(open_partition(path, ALWAYS_READ)) if self._is_small else []
+        self._columns = set(ALWAYS_READ)
+
+    def __call__(self, columns: Sequence[str]) -> Iterable[Piece]:
+        if not self._is_small:
+            return open_partition(self._path, columns) if self._path.exists() else []
+        missing = [name for name in columns if name not in self._columns]
+        if missing:
+            more = open_partition(self._path, missing)
+            self._held = [piece.beside(other) for piece, other in zip(self._held, more, strict=True)]
+            self._columns.update(missing)
+        return [piece.of(columns) for piece in self._held]
+
+
 def _roll_up_day(lake: Lake, replacement: Replacement, cutter: _Cutter, day: str, signature: str) -> Partition:
     """Write both roll-ups of a day; gives the cut that they have."""
-    path = lake.path("core__usage", day)
-    held = list(open_partition(path, READ)) if path.exists() and path.stat().st_size <= _HELD_BYTES else None
-
-    def rows_of(columns: Sequence[str]) -> Iterable[Piece]:
-        if held is not None:
-            return [piece.of(columns) for piece in held]
-        return open_partition(path, columns) if path.exists() else []
-
+    rows_of = _Rows(lake.path("core__usage", day))
     meters = _or_empty(lake.read("core__meters", day), CoreMeters)
     names = pl.concat(
         [pl.DataFrame(schema=dict.fromkeys(_NAMES, pl.String)), *(p.grouped(_NAMES, []) for p in rows_of(_NAMES))]

@@ -28,8 +28,10 @@ _OWNER = ["source", "provider", "account", "model", "service_tier", "region", "f
 KEY = ["usage_date", "segment_start", *_OWNER]
 _GROUP = [*KEY, "context_band_gt", "price_basis"]
 _MOST_PARTIAL_ROWS = 1_000_000
-READ = ["usage_date", "started_at", *_OWNER, *TOKEN_COLUMNS, "requests", "reported_cost_usd"]
-"""Columns of core__usage that the roll-up reads."""
+_OWN = pl.Series([SELF_HOSTED])
+ALWAYS_READ = ["usage_date", *(name for name in _OWNER if name != "session_id"), *TOKEN_COLUMNS, "requests",
+               "reported_cost_usd"]  # fmt: skip
+"""Columns of core__usage that the roll-up of every day reads; moments and sessions are read where they matter."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,12 @@ RowsOf = Callable[[Sequence[str]], Iterable[Piece]]
 def roll_up_usage(rows_of: RowsOf, grain: Grain) -> pl.DataFrame:
     """int__usage_rollup of one day from its core__usage rows. Memory follows its distinct keys, not its rows."""
     tags = _kept_tags([text for piece in rows_of(["tags"]) for text in piece.values("tags")], grain.tag_keys)
+    columns = [*ALWAYS_READ, *(["session_id"] if grain.keeps_sessions else [])]
+    if len(grain.edges) or any(own.is_one_of("provider", _OWN).any() for own in rows_of(["provider"])):
+        columns.append("started_at")
     largest = rows = 0
     parts: list[pl.DataFrame] = []
-    for piece in rows_of(READ):
+    for piece in rows_of(columns):
         if len(piece):
             rows += len(piece)
             largest = max(largest, _largest(piece))
@@ -84,17 +89,14 @@ def _summed(piece: Piece, grain: Grain, tags: Mapping[str, str | None]) -> pl.Da
     """The sums of one piece, with the columns of int__usage_rollup."""
     keyed = _with_segments(_with_tags(piece, tags), grain.edges)
     if not grain.keeps_sessions:
-        keyed = keyed.without("session_id").with_constants(pl.Series("session_id", [None], dtype=pl.String))
+        keyed = keyed.with_constants(pl.Series("session_id", [None], dtype=pl.String))
     keyed = _with_band(keyed, grain.thresholds)
     if "reported_cost_usd" in keyed.constants.columns:
         basis = "book" if keyed.constants["reported_cost_usd"].null_count() else "reported"
         keyed = keyed.with_constants(pl.Series("price_basis", [basis]))
     else:
         is_reported = keyed.varying["reported_cost_usd"].is_not_null()
-        keyed = keyed.with_words(
-            "price_basis",
-            pl.select(pl.when(is_reported).then(pl.lit("reported")).otherwise(pl.lit("book"))).to_series(),
-        )
+        keyed = keyed.with_numbers("price_basis", is_reported.cast(CODE), pl.Series(["book", "reported"]))
     amounts = [*TOKEN_COLUMNS, "requests", "reported_cost_usd"]
     varying = [name for name in amounts if name in keyed.varying.columns]
     summed = keyed.grouped(_GROUP, [pl.len().cast(pl.Int64).alias("_rows"), *(pl.col(name).sum() for name in varying)])
@@ -152,22 +154,23 @@ def _with_segments(piece: Piece, edges: pl.DataFrame) -> Piece:
     """`segment_start`: when the price segment of a row began. Self-hosted rows are cut by hour, because the ledger that
     prices them is: every hour is a price edge of theirs."""
     day = piece.part(0, 1).column("usage_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    pair = ["provider", "model"]
-    changing = edges.join(piece.grouped(pair, []), on=pair, how="semi") if len(edges) else None
-    is_own = SELF_HOSTED in piece.values("provider")
-    if not is_own and (changing is None or not len(changing)):
+    changing = piece.is_one_of("provider", edges["provider"]) & piece.is_one_of("model", edges["model"])
+    is_cut = changing | piece.is_one_of("provider", _OWN)
+    if not is_cut.any():
         return piece.with_constants(day.alias("segment_start"))
-    rows = piece.frame([*pair, "started_at"]).with_row_index("_at")
     start = pl.lit(day.item(), dtype=pl.Datetime("us", "UTC"))
-    cut = pl.when(pl.col("provider") == SELF_HOSTED).then(pl.col("started_at").dt.truncate("1h")).otherwise(start)
-    rows = rows.with_columns(cut.alias("segment_start"))
-    if changing is not None and len(changing):
-        placed = rows.sort("started_at").join_asof(
-            changing.sort("edge"), left_on="started_at", right_on="edge", by=pair, strategy="backward",
-            check_sortedness=False,
-        )  # fmt: skip
-        rows = placed.with_columns(pl.max_horizontal("edge", "segment_start").alias("segment_start")).sort("_at")
-    return piece.with_words("segment_start", rows["segment_start"])
+    by_hour = pl.when(pl.col("provider") == SELF_HOSTED).then(pl.col("started_at").dt.truncate("1h")).otherwise(start)
+    rows = piece.only(is_cut).frame(["provider", "model", "started_at"]).with_columns(
+        is_cut.arg_true().alias("_at"), by_hour.alias("segment_start")
+    ).sort("started_at").join_asof(
+        edges.sort("edge"), left_on="started_at", right_on="edge", by=["provider", "model"], strategy="backward",
+        check_sortedness=False,
+    ).with_columns(pl.max_horizontal("edge", "segment_start").alias("segment_start"))  # fmt: skip
+    starts = pl.concat([day.alias("segment_start"), rows["segment_start"]]).unique().sort()
+    places = pl.int_range(len(starts), dtype=CODE, eager=True)
+    numbers = pl.repeat(0, len(piece), dtype=CODE, eager=True)
+    numbers = numbers.scatter(rows["_at"], rows["segment_start"].replace_strict(starts, places, return_dtype=CODE))
+    return piece.with_numbers("segment_start", numbers, starts)
 
 
 def _with_tags(piece: Piece, short: Mapping[str, str | None]) -> Piece:

@@ -119,6 +119,22 @@ def test_words_that_become_equal_or_nothing_after_a_change():
     assert numbers.to_list() == [0, 0, None, None, 0]
 
 
+def test_rows_are_found_by_their_texts_however_a_piece_holds_them():
+    numbers, words = encoded(pl.Series("words", ["a", None, "b", "a"]))
+    ids = pl.Series("request_id", ["1", "2", "3", "4"])
+    one = Piece(pl.DataFrame([ids, numbers]), pl.DataFrame({"same": ["a"]}), {"words": words})
+    piece = one.beside(Piece(pl.DataFrame([ids, pl.Series("plain", ["b", "a", None, "c"])]), pl.DataFrame({"n": [7]})))
+    assert piece.columns == ["request_id", "words", "plain", "same", "n"]
+
+    def found(column, *texts):
+        return piece.is_one_of(column, pl.Series(texts, dtype=pl.String)).to_list()
+
+    assert found("words", "a", "z") == [True, False, False, True]
+    assert found("plain", "a", "c") == [False, True, False, True]
+    assert found("same", "a") == [True] * 4
+    assert found("same", "b") == found("words", "z") == found("plain") == [False] * 4
+
+
 KEYS = st.tuples(st.sampled_from([None, "a", "b", "ü"]), st.sampled_from(["m", "n"]), st.sampled_from([1, 2]))
 
 
@@ -131,7 +147,7 @@ def test_grouping_by_numbers_gives_what_a_dictionary_gives(rows):
         orient="row",
     )
     numbers, words = encoded(frame["t"])
-    piece = Piece(frame.with_columns(numbers), pl.DataFrame(), {"t": words}).with_words("u", frame["u"])
+    piece = Piece(frame.with_columns(numbers), pl.DataFrame(), {"t": words}).with_numbers("u", *encoded(frame["u"]))
     grouped = piece.with_constants(pl.Series("same", ["s"])).grouped(["n", "t", "u", "same"], [pl.col("amount").sum()])
     expected: dict[tuple, int] = {}
     for (t, u, n), amount in rows:
