@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -127,20 +128,53 @@ def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameMod
 def open_partition(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
     """The rows of a partition with `columns`, one piece for each row group; what is the same in all rows is not
     read."""
+    with _opened(path) as file:
+        constants = _one_row(_told(file), columns, file.schema_arrow)
+        varying = _varying(columns, constants)
+        for number in range(file.num_row_groups):
+            yield _piece(file.read_row_group(number, columns=varying, use_threads=False), constants)
+
+
+def open_together(paths: Sequence[Path], columns: Sequence[str]) -> Piece:
+    """The rows of several small partitions of one table with `columns`, one after the other; what is the same in all
+    rows of all of them is not read."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(_opened(path)) for path in paths]
+        told = _told(files[0])
+        for file in files[1:]:
+            other = _told(file)
+            told = {name: value for name, value in told.items() if name in other and other[name] == value}
+        constants = _one_row(told, columns, files[0].schema_arrow)
+        varying = _varying(columns, constants)
+        table = pa.concat_tables([file.read(columns=varying, use_threads=False) for file in files])
+        return _piece(table.unify_dictionaries().combine_chunks(), constants)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A partition whose texts are read as numbers and words."""
     with pq.ParquetFile(path) as file:
         texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
         footer = file.metadata
     readable = [name for name in texts if name not in _NEVER_WORDS]
     with pq.ParquetFile(path, read_dictionary=readable, metadata=footer) as file:
-        told = (file.metadata.metadata or {}).get(_CONSTANTS.encode(), b"{}")
-        types = pl.DataFrame(pl.from_arrow(file.schema_arrow.empty_table())).schema
-        same = {name: _from_text(value, types[name]) for name, value in json.loads(told).items()}
-        constants = pl.DataFrame([same[name].alias(name) for name in columns if name in same])
-        varying = [name for name in columns if name not in constants.columns]
-        for number in range(file.num_row_groups):
-            # Without a column of its own a row group would lose its number of rows.
-            table = file.read_row_group(number, columns=varying or ["record_number"], use_threads=False)
-            yield _piece(table, constants)
+        yield file
+
+
+def _told(file: pq.ParquetFile) -> dict[str, str | None]:
+    """What the footer says is the same in all rows."""
+    told: dict[str, str | None] = json.loads((file.metadata.metadata or {}).get(_CONSTANTS.encode(), b"{}"))
+    return told
+
+
+def _one_row(told: Mapping[str, str | None], columns: Sequence[str], schema: pa.Schema) -> pl.DataFrame:
+    types = pl.DataFrame(pl.from_arrow(schema.empty_table())).schema
+    return pl.DataFrame([_from_text(told[name], types[name]).alias(name) for name in columns if name in told])
+
+
+def _varying(columns: Sequence[str], constants: pl.DataFrame) -> list[str]:
+    # Without a column of its own a row group would lose its number of rows.
+    return [name for name in columns if name not in constants.columns] or ["record_number"]
 
 
 def _from_text(text: str | None, dtype: pl.DataType) -> pl.Series:

@@ -167,7 +167,9 @@ class Piece:
         wide = [pl.col(name).cast(dtype) for name, dtype in self.wide.items() if name in self.varying.columns]
         rows = self.varying.with_columns(wide)
         keys = [fold.alias(_FOLD), *map(pl.col, plain)]
-        groups = rows.group_by(keys).agg(sums) if sums else _distinct(rows.select(keys))
+        # The streaming engine adds up in one go; the other one first lists the rows of each group.
+        sought = rows.lazy().group_by(keys).agg(sums)
+        groups = sought.collect(engine="streaming") if sums else _distinct(rows.select(keys))
         rest, columns = groups[_FOLD], {}
         for name in reversed(folded):
             number = (rest % sizes[name]).cast(CODE)

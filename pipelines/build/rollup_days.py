@@ -9,10 +9,11 @@ price that only changes its amount never reads core rows again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -21,20 +22,23 @@ from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.contracts.rollup import IntMeterRollup, IntUsageRollup
 from pipelines.contracts.usage import CoreMeters
-from pipelines.lake import MOST_WAITING, Lake, Partition, Replacement, combined_digest
-from pipelines.piece_files import open_partition
+from pipelines.errors import ContractError
+from pipelines.lake import MOST_WAITING, Lake, Partition, Replacement, combined_digest, enforce
+from pipelines.piece_files import open_partition, open_together
 from pipelines.pieces import Piece
 from pipelines.settings import CODE_VERSION, Settings
 from pipelines.transforms.model_resolution import resolve_models
 from pipelines.transforms.price_book import context_thresholds
 from pipelines.transforms.price_schedules import PriceEdges
-from pipelines.transforms.rollup import ALWAYS_READ, Grain, roll_up_meters, roll_up_usage
+from pipelines.transforms.rollup import ALWAYS_READ, Grain, roll_up_meters, roll_up_usage, with_days
 
 Progress = Callable[[str, int, int], None]
 USAGE, METERS, CUT = "int__usage_rollup", "int__meter_rollup", "int__rollup_cut"
 _NAMES = ["provider", "model", "region"]
 _HELD_BYTES = 32 * 2**20
-"""A day whose file is no larger is read once and kept while it is rolled up."""
+"""Files that are no larger together are read once and kept while they are rolled up."""
+_ROWS_TOGETHER = 500_000
+_DAYS_TOGETHER = 64
 
 
 @dataclass
@@ -62,7 +66,7 @@ def roll_up_days(settings: Settings, force: Iterable[str] = (), progress: Progre
             else:
                 stale.append((day, content))
         same_cut: list[Partition] = []
-        cut: list[tuple[str, str]] = []
+        cut: list[_StaleDay] = []
         for day, content in stale:
             signature = f"{content}|{cutter.book_and_rules}"
             grain = cutter.grain_of(lake, day) if day not in forced and held.content(day) == content else None
@@ -70,21 +74,29 @@ def roll_up_days(settings: Settings, force: Iterable[str] = (), progress: Progre
                 report.unchanged += 1
                 same_cut += [replace(table[day], signature=signature) for table in (held.usage, held.meters)]
             else:
-                cut.append((day, signature))
+                cut.append(_StaleDay(day, core[day].rows, signature))
         lake.register(*same_cut)
         for first in range(0, len(cut), MOST_WAITING):
-            batch = cut[first : first + MOST_WAITING]
+            waiting = list(_together(cut[first : first + MOST_WAITING]))
             with lake.replacing() as replacement, ThreadPoolExecutor(settings.threads) as beside:
+                roller = _Roller(lake, replacement, cutter, meters)
                 cuts = []
-                for (day, _), of_day in zip(
-                    batch, beside.map(lambda task: _roll_up_day(lake, replacement, cutter, *task), batch), strict=True
-                ):
-                    cuts.append(of_day)
-                    report.days.append(day)
+                for of_days in beside.map(roller.roll_up, waiting):
+                    cuts += of_days
+                    report.days += [part.key for part in of_days]
                     if progress:
-                        progress(f"rolled up {day}", len(report.days), len(cut))
+                        progress(f"rolled up {report.days[-1]}", len(report.days), len(cut))
             lake.register(*cuts)
     return report
+
+
+@dataclass(frozen=True)
+class _StaleDay:
+    """A day to be rolled up: its rows in core__usage, the signature that its roll-ups get."""
+
+    key: str
+    rows: int
+    signature: str
 
 
 @dataclass(frozen=True)
@@ -148,36 +160,86 @@ class _Cutter:
 
 
 class _Rows:
-    """The rows of a core day with the columns asked for; what a small day was asked for once is not read again."""
+    """The rows of core days with the columns asked for; what was read of small files is not read again."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._is_small = path.exists() and path.stat().st_size <= _HELD_BYTES
-        self._held = list(open_partition(path, ALWAYS_READ)) if self._is_small else []
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._is_small = sum(path.stat().st_size for path in paths) <= _HELD_BYTES
         self._columns = set(ALWAYS_READ)
+        self._held = [open_together(paths, ALWAYS_READ)] if paths and self._is_small else []
 
     def __call__(self, columns: Sequence[str]) -> Iterable[Piece]:
         if not self._is_small:
-            return open_partition(self._path, columns) if self._path.exists() else []
+            return chain.from_iterable(open_partition(path, columns) for path in self._paths)
         missing = [name for name in columns if name not in self._columns]
-        if missing:
-            more = open_partition(self._path, missing)
-            self._held = [piece.beside(other) for piece, other in zip(self._held, more, strict=True)]
-            self._columns.update(missing)
+        if missing and self._held:
+            self._held = [self._held[0].beside(open_together(self._paths, missing))]
+        self._columns.update(missing)
         return [piece.of(columns) for piece in self._held]
 
 
-def _roll_up_day(lake: Lake, replacement: Replacement, cutter: _Cutter, day: str, signature: str) -> Partition:
-    """Write both roll-ups of a day; gives the cut that they have."""
-    rows_of = _Rows(lake.path("core__usage", day))
-    meters = _or_empty(lake.read("core__meters", day), CoreMeters)
-    names = pl.concat(
-        [pl.DataFrame(schema=dict.fromkeys(_NAMES, pl.String)), *(p.grouped(_NAMES, []) for p in rows_of(_NAMES))]
-    )
-    grain = cutter.grain(day, names.unique())
-    replacement.write(USAGE, day, roll_up_usage(rows_of, grain), IntUsageRollup, signature)
-    replacement.write(METERS, day, roll_up_meters(meters, grain), IntMeterRollup, signature)
-    return Partition(CUT, day, 0, "", cutter.digest(grain))
+def _together(stale: Iterable[_StaleDay]) -> Iterator[list[_StaleDay]]:
+    """Days that are rolled up together: what is done costs far more for a few rows each than for all of them."""
+    group: list[_StaleDay] = []
+    for day in stale:
+        if group and (sum(one.rows for one in group) + day.rows > _ROWS_TOGETHER or len(group) == _DAYS_TOGETHER):
+            yield group
+            group = []
+        group.append(day)
+    if group:
+        yield group
+
+
+@dataclass(frozen=True)
+class _Roller:
+    """Rolls days up and writes both roll-ups of each."""
+
+    lake: Lake
+    replacement: Replacement
+    cutter: _Cutter
+    meters: dict[str, Partition]
+
+    def roll_up(self, days: Sequence[_StaleDay]) -> list[Partition]:
+        """Write the roll-ups of some days; gives the cut that each has."""
+        rows_of = _Rows([self.lake.path("core__usage", day.key) for day in days if day.rows])
+        grains = self._grains(days, rows_of)
+        usage = self._usage(days, rows_of, grains)
+        for day in days:
+            mine, grain = usage.get(day.key, empty(IntUsageRollup)), grains[day.key]
+            self.replacement.write(USAGE, day.key, mine, None, day.signature)
+            self.replacement.write(METERS, day.key, self._meters_of(day.key, grain), IntMeterRollup, day.signature)
+        return [Partition(CUT, day.key, 0, "", self.cutter.digest(grains[day.key])) for day in days]
+
+    def _grains(self, days: Sequence[_StaleDay], rows_of: _Rows) -> dict[str, Grain]:
+        asked = ["usage_date", *_NAMES]
+        named = [pl.DataFrame(schema={"usage_date": pl.Date} | dict.fromkeys(_NAMES, pl.String))]
+        named += [with_days(piece).grouped(asked, []) for piece in rows_of(asked)]
+        names = pl.concat(named).unique().partition_by("usage_date", as_dict=True, include_key=False)
+        nothing = named[0].drop("usage_date")
+        return {
+            day.key: self.cutter.grain(day.key, names.get((date.fromisoformat(day.key),), nothing)) for day in days
+        }
+
+    def _usage(self, days: Sequence[_StaleDay], rows_of: _Rows, grains: dict[str, Grain]) -> dict[str, pl.DataFrame]:
+        edges = pl.concat([grain.edges for grain in grains.values()])
+        try:
+            rows = roll_up_usage(rows_of, replace(grains[days[0].key], edges=edges))
+        except ContractError:
+            # One day's counts can be too large for the rows of all of them: it is named by itself, and the others are
+            # not refused with it.
+            if len(days) == 1:
+                raise
+            alone = [self._usage([day], self._rows_of(day), {day.key: grains[day.key]}) for day in days if day.rows]
+            return {key: rows for one in alone for key, rows in one.items()}
+        enforce(IntUsageRollup, rows, f"{USAGE}/{days[0].key} to {days[-1].key}")
+        return {str(day): mine for (day,), mine in rows.partition_by("usage_date", as_dict=True).items()}
+
+    def _rows_of(self, day: _StaleDay) -> _Rows:
+        return _Rows([self.lake.path("core__usage", day.key)])
+
+    def _meters_of(self, day: str, grain: Grain) -> pl.DataFrame:
+        has_rows = day in self.meters and self.meters[day].rows > 0
+        return roll_up_meters(_or_empty(self.lake.read("core__meters", day) if has_rows else None, CoreMeters), grain)
 
 
 def _or_empty(frame: pl.DataFrame | None, contract: type) -> pl.DataFrame:

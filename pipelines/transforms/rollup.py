@@ -1,4 +1,4 @@
-"""Rolling one day of requests up to the grain of prices and owners.
+"""Rolling days of requests up to the grain of prices and owners.
 
 What lives here: pure functions from core rows to roll-up rows. What does not: prices themselves (price_book.py), which
 days need it (build/rollup_days.py). After this step nothing reads a log again.
@@ -7,15 +7,16 @@ days need it (build/rollup_days.py). After this step nothing reads a log again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 import polars as pl
 
 from pipelines.contracts.fields import MOST_TOKENS, conform, empty
 from pipelines.contracts.rollup import IntMeterRollup, IntUsageRollup
 from pipelines.errors import ContractError
-from pipelines.pieces import CODE, Piece, encoded, narrow
+from pipelines.pieces import CODE, Piece, encoded, narrow, recoded
 from pipelines.quantities import INPUT_LEAF_COLUMNS, TOKEN_COLUMNS
 
 SELF_HOSTED = "self_hosted"
@@ -50,27 +51,29 @@ class Grain:
 
 
 RowsOf = Callable[[Sequence[str]], Iterable[Piece]]
-"""Gives the rows of one day with the columns asked for, piece by piece."""
+"""Gives the rows of one day, or of several small ones, with the columns asked for, piece by piece."""
 
 
 def roll_up_usage(rows_of: RowsOf, grain: Grain) -> pl.DataFrame:
-    """int__usage_rollup of one day from its core__usage rows. Memory follows its distinct keys, not its rows."""
-    tags = _kept_tags([text for piece in rows_of(["tags"]) for text in piece.values("tags")], grain.tag_keys)
+    """int__usage_rollup of some days from their core__usage rows, day by day. Memory follows its distinct keys, not its
+    rows."""
+    asked = ["usage_date", "tags"]
+    short = _short_tags([with_days(piece).grouped(asked, []) for piece in rows_of(asked)], grain)
     columns = [*ALWAYS_READ, *(["session_id"] if grain.keeps_sessions else [])]
     if len(grain.edges) or any(own.is_one_of("provider", _OWN).any() for own in rows_of(["provider"])):
         columns.append("started_at")
-    largest = rows = 0
+    largest = count = 0
     parts: list[pl.DataFrame] = []
     for piece in rows_of(columns):
         if len(piece):
-            rows += len(piece)
+            count += len(piece)
             largest = max(largest, _largest(piece))
-            parts.append(_summed(piece, grain, tags))
+            parts += [_summed(rows, grain, tags) for rows, tags in _alike(piece, short)]
             if sum(map(len, parts)) > _MOST_PARTIAL_ROWS:
                 parts = [_added_up(parts)]
     if not parts:
         return empty(IntUsageRollup)
-    _refuse_overflow(rows, largest)
+    _refuse_overflow(count, largest)
     sums = _added_up(parts) if len(parts) > 1 else parts[0]
     reported = pl.when(pl.col("price_basis") == "reported").then("reported_cost_usd")
     return conform(sums.with_columns(reported.alias("reported_cost_usd")), IntUsageRollup).sort(_GROUP, nulls_last=True)
@@ -85,9 +88,20 @@ def _largest(piece: Piece) -> int:
     return max(int(frame[name].max() or 0) for frame in frames for name in TOKEN_COLUMNS if name in frame.columns)  # type: ignore[arg-type]
 
 
+def _alike(piece: Piece, short: Mapping[date, _ShortTags]) -> Iterator[tuple[Piece, Mapping[str, str | None]]]:
+    """The piece, cut by day unless all its days keep the same tag keys; with short texts of all its tags."""
+    one_day = piece.constants["usage_date"] if "usage_date" in piece.constants.columns else None
+    days = (piece.varying["usage_date"].unique() if one_day is None else one_day).to_list()
+    if len({short[day].keys for day in days}) == 1:
+        yield piece, {text: new for day in days for text, new in short[day].texts.items()}
+        return
+    for name, rows in piece.by_day():
+        yield rows, short[date.fromisoformat(name)].texts
+
+
 def _summed(piece: Piece, grain: Grain, tags: Mapping[str, str | None]) -> pl.DataFrame:
     """The sums of one piece, with the columns of int__usage_rollup."""
-    keyed = _with_segments(_with_tags(piece, tags), grain.edges)
+    keyed = _with_segments(_with_tags(with_days(piece), tags), grain.edges)
     if not grain.keeps_sessions:
         keyed = keyed.with_constants(pl.Series("session_id", [None], dtype=pl.String))
     keyed = _with_band(keyed, grain.thresholds)
@@ -131,7 +145,8 @@ def roll_up_meters(meters: pl.DataFrame, grain: Grain) -> pl.DataFrame:
     if not len(meters):
         return empty(IntMeterRollup)
     piece = narrow(meters.with_columns(pl.lit("success").alias("status")))
-    keyed = _with_segments(_with_tags(piece, _kept_tags(piece.values("tags"), grain.tag_keys)), grain.edges)
+    short = _short_tags([meters.select("usage_date", "tags")], grain)
+    keyed = _with_segments(_with_tags(piece, short[meters["usage_date"][0]].texts), grain.edges)
     if not grain.keeps_sessions:
         keyed = keyed.without("session_id").with_constants(pl.Series("session_id", [None], dtype=pl.String))
     key = [*KEY, "meter"]
@@ -150,52 +165,75 @@ def _refuse_overflow(rows: int, largest: int) -> None:
         )
 
 
+def with_days(piece: Piece) -> Piece:
+    """Days, where there are several, as numbers and words."""
+    if "usage_date" in piece.constants.columns:
+        return piece
+    days = piece.varying["usage_date"].unique().sort()
+    return piece.with_numbers("usage_date", days.search_sorted(piece.varying["usage_date"]).cast(CODE), days)
+
+
 def _with_segments(piece: Piece, edges: pl.DataFrame) -> Piece:
     """`segment_start`: when the price segment of a row began. Self-hosted rows are cut by hour, because the ledger that
     prices them is: every hour is a price edge of theirs."""
-    day = piece.part(0, 1).column("usage_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     changing = piece.is_one_of("provider", edges["provider"]) & piece.is_one_of("model", edges["model"])
     is_cut = changing | piece.is_one_of("provider", _OWN)
-    if not is_cut.any():
-        return piece.with_constants(day.alias("segment_start"))
-    start = pl.lit(day.item(), dtype=pl.Datetime("us", "UTC"))
+    is_one_day = "usage_date" in piece.constants.columns
+    days = piece.constants["usage_date"] if is_one_day else piece.words["usage_date"]
+    opens = days.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("segment_start")
+    if is_one_day and not is_cut.any():
+        return piece.with_constants(opens)
+    day = pl.repeat(0, len(piece), dtype=CODE, eager=True) if is_one_day else piece.varying["usage_date"]
+    start = pl.col("usage_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     by_hour = pl.when(pl.col("provider") == SELF_HOSTED).then(pl.col("started_at").dt.truncate("1h")).otherwise(start)
-    rows = piece.only(is_cut).frame(["provider", "model", "started_at"]).with_columns(
+    if not is_cut.any():
+        return piece.with_numbers("segment_start", day, opens)
+    rows = piece.only(is_cut).frame(["usage_date", "provider", "model", "started_at"]).with_columns(
         is_cut.arg_true().alias("_at"), by_hour.alias("segment_start")
     ).sort("started_at").join_asof(
         edges.sort("edge"), left_on="started_at", right_on="edge", by=["provider", "model"], strategy="backward",
         check_sortedness=False,
     ).with_columns(pl.max_horizontal("edge", "segment_start").alias("segment_start"))  # fmt: skip
-    starts = pl.concat([day.alias("segment_start"), rows["segment_start"]]).unique().sort()
-    places = pl.int_range(len(starts), dtype=CODE, eager=True)
-    numbers = pl.repeat(0, len(piece), dtype=CODE, eager=True)
-    numbers = numbers.scatter(rows["_at"], rows["segment_start"].replace_strict(starts, places, return_dtype=CODE))
+    starts = pl.concat([opens, rows["segment_start"]]).unique().sort()
+    numbers = starts.search_sorted(opens).cast(CODE).gather(day)
+    numbers = numbers.scatter(rows["_at"], starts.search_sorted(rows["segment_start"]).cast(CODE))
     return piece.with_numbers("segment_start", numbers, starts)
 
 
 def _with_tags(piece: Piece, short: Mapping[str, str | None]) -> Piece:
     """`tags` reduced to the keys that are kept; work is done once per distinct text."""
     old, new = pl.Series(list(short), dtype=pl.String), pl.Series(list(short.values()), dtype=pl.String)
-
-    def shortened(rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.with_columns(pl.col("tags").replace(old, new)) if "tags" in rows.columns else rows
-
-    changed = piece.changed(shortened) if short else piece
-    if "tags" not in changed.varying.columns or "tags" in changed.words:
-        return changed
-    numbers, words = encoded(changed.varying["tags"])
-    return replace(changed, varying=changed.varying.with_columns(numbers), words={**changed.words, "tags": words})
+    if "tags" in piece.constants.columns:
+        return piece.with_constants(piece.constants["tags"].replace(old, new))
+    known = (piece.varying["tags"], piece.words["tags"]) if "tags" in piece.words else encoded(piece.varying["tags"])
+    return piece.with_numbers("tags", *recoded(*known, lambda texts: texts.replace(old, new)))
 
 
-def _kept_tags(texts: Iterable[str | None], tag_keys: Collection[str]) -> dict[str, str | None]:
-    """Each distinct tag text → the same with the keys that rules read, and those with few values, alone."""
-    distinct = sorted({text for text in texts if text is not None})
-    parsed = [json.loads(text) for text in distinct]
-    kept = {*tag_keys, *_few_valued(parsed)}
-    return {
-        text: _tag_text({key: value for key, value in tags.items() if key in kept})
-        for text, tags in zip(distinct, parsed, strict=True)
-    }
+@dataclass(frozen=True)
+class _ShortTags:
+    """Which tag keys a day keeps, and each of its distinct tag texts → the same with these keys alone."""
+
+    keys: frozenset[str]
+    texts: Mapping[str, str | None]
+
+
+def _short_tags(told: Sequence[pl.DataFrame], grain: Grain) -> dict[date, _ShortTags]:
+    """By day: the keys that rules read, and those with few values on that day, are kept."""
+    texts: dict[date, set[str]] = {}
+    parsed: dict[str, dict[str, str]] = {}
+    for day, text in (row for frame in told for row in frame.iter_rows()):
+        mine = texts.setdefault(day, set())
+        if text is not None:
+            mine.add(text)
+            if text not in parsed:
+                parsed[text] = json.loads(text)
+    found = {}
+    for day, mine in texts.items():
+        keys = frozenset({*grain.tag_keys, *_few_valued([parsed[text] for text in mine])})
+        found[day] = _ShortTags(
+            keys, {text: _tag_text({key: value for key, value in parsed[text].items() if key in keys}) for text in mine}
+        )
+    return found
 
 
 def _few_valued(parsed: Sequence[dict[str, str]]) -> set[str]:
