@@ -23,6 +23,32 @@ with usage as (
     from int__usage_rollup
 ),
 
+-- A price without fractions of a pico-dollar multiplies exactly as it is: rounding 128-bit products costs most of all.
+prices as (
+    select
+        provider,
+        account,
+        model,
+        service_tier,
+        region,
+        segment_start,
+        component,
+        prompt_tokens_gt,
+        prompt_tokens_le,
+        list_unit_price_usd,
+        contracted_unit_price_usd,
+        case
+            when abs(list_unit_price_usd) >= 100000 then null
+            when list_unit_price_usd = cast(list_unit_price_usd as decimal(18, 12))
+                then cast(list_unit_price_usd as decimal(18, 12))
+        end as whole_list_unit_price_usd,
+        price_id,
+        contract_id,
+        normaliser,
+        is_low_confidence
+    from int__price_segments
+),
+
 leaves as (
     select
         row_number,
@@ -57,17 +83,21 @@ priced_leaves as (
         leaves.tokens,
         prices.list_unit_price_usd is null as lacks_list_price,
         prices.contracted_unit_price_usd is null as lacks_price,
-        cast(leaves.tokens * prices.list_unit_price_usd as decimal(38, 12)) as list_cost_usd,
         case
-            when prices.contracted_unit_price_usd is distinct from prices.list_unit_price_usd
-                then cast(leaves.tokens * prices.contracted_unit_price_usd as decimal(38, 12))
+            when prices.whole_list_unit_price_usd is not null
+                then cast(cast(leaves.tokens as decimal(19, 0)) * prices.whole_list_unit_price_usd as decimal(38, 12))
+            else cast(leaves.tokens * prices.list_unit_price_usd as decimal(38, 12))
+        end as list_cost_usd,
+        case
+            when prices.contracted_unit_price_usd = prices.list_unit_price_usd then null
+            else cast(leaves.tokens * prices.contracted_unit_price_usd as decimal(38, 12))
         end as own_contracted_cost_usd,
         prices.price_id,
         prices.contract_id,
         prices.normaliser,
         prices.is_low_confidence
     from leaves
-    left join int__price_segments as prices
+    left join prices
         on leaves.provider = prices.provider
         and leaves.account = prices.account
         and leaves.model = prices.model
@@ -197,7 +227,7 @@ meter_parts as (
         prices.contract_id,
         prices.normaliser
     from meters
-    left join int__price_segments as prices
+    left join prices
         on meters.provider = prices.provider
         and meters.account = prices.account
         and meters.model = prices.model
