@@ -22,7 +22,7 @@ from pipelines.transforms.matching import share_other_charges, share_token_charg
 from pipelines.transforms.model_resolution import nearest_ids, resolve_models
 from pipelines.transforms.prepaid import draw_down, prepaid_use
 from pipelines.transforms.price_book import price_book_of
-from pipelines.transforms.price_segments import price_segments
+from pipelines.transforms.price_segments import SEGMENT_KEYS, price_segments
 from pipelines.transforms.reference_tables import TABLES as REFERENCE_TABLES
 from pipelines.transforms.reference_tables import load_tables
 from pipelines.transforms.rollup import SELF_HOSTED
@@ -85,14 +85,16 @@ def _last_day(month: str) -> date:
     return date(year, number, calendar.monthrange(year, number)[1])
 
 
+_NAMED = ("int__usage_rollup", "core__provider_usage", "core__billing")
+
+
 def model_names(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
     """int__model_names: the name under which logs, provider usage and bills are compared, by interval.
 
     A dated alias wins, then the first candidate of the price book; a name that the book does not know stays itself.
     """
-    tables = ("int__usage_rollup", "core__provider_usage", "core__billing")
     pairs = (
-        pl.concat([inputs[table].select("provider", "model") for table in tables])
+        pl.concat([inputs[table].select("provider", "model") for table in _NAMED])
         .filter(pl.col("model").is_not_null() & (pl.col("model") != "*"))
         .unique()
         .sort("provider", "model")
@@ -152,16 +154,16 @@ def _intervals(model: str, candidates: Sequence[_Candidate]) -> list[tuple[str, 
     return found
 
 
+_ROLLED_UP = ("int__usage_rollup", "int__meter_rollup")
+
+
 def prices_of_month(_settings: Settings, _month: str, inputs: Inputs) -> pl.DataFrame:
     """int__price_segments of one month, for every key that its roll-ups and provider buckets hold.
 
     Self-hosted keys are left out: the infrastructure ledger prices them, by the hour.
     """
     keys = pl.concat(
-        [
-            inputs[table].select("provider", "account", "model", "service_tier", "region", "segment_start")
-            for table in ("int__usage_rollup", "int__meter_rollup")
-        ]
+        [inputs[table].select(SEGMENT_KEYS) for table in _ROLLED_UP]
         + [
             inputs["core__provider_usage"].select(
                 "provider", "account", "model", "service_tier", "region", pl.col("bucket_start").alias("segment_start")
@@ -252,10 +254,11 @@ PYTHON_TABLES: dict[str, PythonTable] = {
         PythonTable(
             "int__model_names",
             "month",
-            ("int__usage_rollup", "core__provider_usage", "core__billing", "ref__price_book", "ref__model_aliases"),
+            (*_NAMED, "ref__price_book", "ref__model_aliases"),
             model_names,
             "Names under which models are compared",
             "One row per provider, model and interval",
+            columns=dict.fromkeys(_NAMED, ("provider", "model")),
         ),
         PythonTable(
             "int__price_segments",
@@ -273,6 +276,7 @@ PYTHON_TABLES: dict[str, PythonTable] = {
             prices_of_month,
             "Prices in force for every key and moment of the roll-ups",
             "One row per price key, price segment, component and context band",
+            columns=dict.fromkeys(_ROLLED_UP, SEGMENT_KEYS),
         ),
         PythonTable(
             "int__allocated_tokens",

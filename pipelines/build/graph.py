@@ -210,7 +210,8 @@ def rows_of(bench: Workbench, table: str, key: str, sight: Sight) -> pl.DataFram
     if sources and not any(sight.files[name] for name in sources):
         return empty(contract_of(table))
     if table in PYTHON_TABLES:
-        return PYTHON_TABLES[table].build(bench.settings, key, bench.frames(sight))
+        made = PYTHON_TABLES[table]
+        return made.build(bench.settings, key, bench.frames(sight, made.columns))
     return bench.query(sql_models()[table], sight)
 
 

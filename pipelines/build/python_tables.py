@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -27,3 +27,5 @@ class PythonTable:
     grain: str
     rows_from: tuple[str, ...] = ()
     """Inputs without any row in which the table has none; empty where nothing is promised."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of a wide input the columns that `build` reads; of the others it gets all."""

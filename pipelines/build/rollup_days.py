@@ -216,9 +216,7 @@ class _Roller:
         named += [with_days(piece).grouped(asked, []) for piece in rows_of(asked)]
         names = pl.concat(named).unique().partition_by("usage_date", as_dict=True, include_key=False)
         nothing = named[0].drop("usage_date")
-        return {
-            day.key: self.cutter.grain(day.key, names.get((date.fromisoformat(day.key),), nothing)) for day in days
-        }
+        return {day.key: self.cutter.grain(day.key, names.get((date.fromisoformat(day.key),), nothing)) for day in days}
 
     def _usage(self, days: Sequence[_StaleDay], rows_of: _Rows, grains: dict[str, Grain]) -> dict[str, pl.DataFrame]:
         edges = pl.concat([grain.edges for grain in grains.values()])

@@ -7,7 +7,7 @@ committed. What does not: which partitions are stale (graph.py), what a table co
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,12 +95,13 @@ class Workbench:
             }
         )
 
-    def frames(self, sight: Sight) -> dict[str, pl.DataFrame]:
-        """All rows that a partition sees, by table."""
-        return {
-            table: pl.read_parquet(files, glob=False) if files else empty(contract_of(table))
-            for table, files in sight.files.items()
-        }
+    def frames(self, sight: Sight, columns: Mapping[str, Sequence[str]]) -> dict[str, pl.DataFrame]:
+        """All rows that a partition sees, by table; of some tables only these columns."""
+        found = {}
+        for table, files in sight.files.items():
+            asked = list(columns[table]) if table in columns else None
+            found[table] = pl.read_parquet(files, columns=asked, glob=False) if files else empty(contract_of(table))
+        return found
 
     def query(self, model: SqlModel, sight: Sight) -> pl.DataFrame:
         """The rows of a model over what a partition sees, in their order."""

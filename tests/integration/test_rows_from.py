@@ -28,7 +28,7 @@ MONTHS = ("2026-07", "2026-08", "2026-09")
 def _computed(bench: Workbench, table: str, key: str, sight: Sight) -> pl.DataFrame:
     """As rows_of, without the short way."""
     if table in PYTHON_TABLES:
-        return PYTHON_TABLES[table].build(bench.settings, key, bench.frames(sight))
+        return PYTHON_TABLES[table].build(bench.settings, key, bench.frames(sight, PYTHON_TABLES[table].columns))
     return bench.query(sql_models()[table], sight)
 
 
