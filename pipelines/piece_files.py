@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ _CONSTANTS, _WIDE = "constants", "wide"
 _NEVER_WORDS = frozenset({"request_id"})
 _DELTAS = (pl.Int64(), pl.Datetime("us", "UTC"))
 """Types whose varying columns are stored as differences: smaller and faster than a dictionary of numbers."""
+_FEW_ROWS = 20_000
+"""Of so few rows the texts are looked up sooner than the numbers that stand for them are put in order."""
 _IDS = "DELTA_BYTE_ARRAY"
 """Ids begin alike: what is the same as in the one before is not written again, nor packed."""
 
@@ -99,12 +102,10 @@ def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameMod
     The pieces are gone through twice, one after the other, so memory does not grow with the day. No column statistics:
     a partition is read whole, and what is the same in all rows stands in the footer.
     """
-    schema = polars_schema(contract)
+    schema, plain, required = _columns_of(contract)
     whole = _Whole(pieces, schema)
-    required = {name for name, column in contract.to_schema().columns.items() if not column.nullable}
-    empty = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     fields = [
-        pa.field(name, whole.arrow_type(name, empty.field(name).type), nullable=name not in required) for name in schema
+        pa.field(name, whole.arrow_type(name, plain.field(name).type), nullable=name not in required) for name in schema
     ]
     rows = 0
     with pq.ParquetWriter(
@@ -123,6 +124,18 @@ def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameMod
             rows += sum(map(len, group))
         writer.add_key_value_metadata({_CONSTANTS: json.dumps(whole.constants(), sort_keys=True)})
     return rows
+
+
+@cache
+def _columns_of(contract: type[pandera.DataFrameModel]) -> tuple[dict[str, pl.DataType], pa.Schema, frozenset[str]]:
+    """A contract's columns for Polars and for Arrow, and those that are never NULL."""
+    schema = polars_schema(contract)
+    plain = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    return (
+        schema,
+        plain,
+        frozenset(name for name, column in contract.to_schema().columns.items() if not column.nullable),
+    )
 
 
 def open_partition(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
@@ -258,7 +271,7 @@ class _Whole:
         if name not in self.dictionaries:
             values = pl.concat([piece.column(name) for piece in group])
             return values.to_arrow(compat_level=pl.CompatLevel.newest())  # ids stay where they lie
-        if len(group) == 1 and name in group[0].words:
+        if len(group) == 1 and rows > _FEW_ROWS and name in group[0].words:
             numbers, words = _as_used(group[0].varying[name], group[0].words[name])
             return pa.DictionaryArray.from_arrays(_arrow(numbers), _arrow(words))
         texts = pl.concat([piece.column(name) for piece in group])

@@ -1,4 +1,4 @@
-"""One UTC day of requests: everything known of it, decided anew, and the partitions that come out.
+"""UTC days of requests: everything known of one, decided anew, and the partitions that come out.
 
 What lives here: putting held, staged and moved rows of a day together and deciding them. What does not: which days are
 merged and when (days.py), which row wins (transforms/deduplication.py), files on disk (lake.py).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import overload
 
 import polars as pl
@@ -41,6 +42,13 @@ class KnownRows:
     pieces: list[Piece] = field(default_factory=list)
     loose: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ROWS_SCHEMA))
     meters: pl.DataFrame = field(default_factory=lambda: empty(CoreMeters))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces)) + len(self.loose)
+
+    def sources(self) -> set[str]:
+        """The sources that tell of the day."""
+        return {source for piece in self.pieces for source in piece.values("source")} | set(self.loose["source"])
 
     def without(self, source: str, keys: pl.DataFrame) -> KnownRows:
         """The same without the calls `keys` (KEY) of a source: they moved to another day."""
@@ -147,29 +155,88 @@ def _runs(piece: Piece) -> list[Piece]:
     return cuts
 
 
-def decide_day(
-    day: str,
-    known: KnownRows,
+def decide_days(
+    days: Sequence[tuple[str, KnownRows]],
     rules: Mapping[str, MergeRule],
     precedence: Mapping[str, int],
     ids_before: pl.Series | None,
     rows_before: Callable[[pl.Series], pl.DataFrame],
-) -> DecidedDay:
-    """Decide every row of one day.
+) -> list[DecidedDay]:
+    """Decide every row of one day, or of several small ones that follow one another.
 
-    ids_before: id hashes of all rows of the day before; rows_before gives the rows behind some of them. Rows whose id
-    stands once are accepted without being looked at again.
+    ids_before: id hashes of all rows of the day before the first; rows_before gives the rows behind some of them. Rows
+    whose id stands once are accepted without being looked at again. What became of the rows of a day does not matter to
+    the day after: so days are decided side by side.
     """
+    sought: list[_SoughtDay] = []
+    earlier: list[pl.DataFrame] = []
+    for day, known in days:
+        before = sought[-1] if sought else None
+        found = _sought(day, known, before.ids if before else ids_before)
+        if len(found.shared):
+            earlier.append(before.rows_with(found.shared) if before else rows_before(found.shared))
+        sought.append(found)
+    pools = [found.candidates for found in sought if found.candidates is not None]
+    if not pools:
+        return [_accepted(found) for found in sought]
+    pool = pl.concat(pools).with_columns(pl.col("started_at").alias("_started_at"))
+    del pools
+    for found in sought:
+        found.forget_candidates()
+    # Most rows that are decided stay as they are: of a large day there is no room for all of them side by side.
+    shares = [
+        share.filter(_IS_LOST | _IS_CHANGED)
+        for share in decide(pool, rules, precedence, pl.concat(earlier) if earlier else None)
+    ]
+    del pool
+    decided = pl.concat(shares).sort(*PROVENANCE)
+    del shares
+    mine = decided.partition_by("usage_date", as_dict=True)
+    return [_settled(found, mine.get((date.fromisoformat(found.day),), decided.clear())) for found in sought]
+
+
+_IS_LOST = pl.col("fate") != "accepted"
+_IS_CHANGED = (pl.col("_piece") < 0) | (pl.col("started_at") != pl.col("_started_at"))
+
+
+@dataclass
+class _SoughtDay:
+    """A day before it is decided: `candidates` are its rows that need a decision, None where there are none. Each names
+    its piece, and its position there; rows of `loose` (those that `is_doubtful` marks) have neither."""
+
+    day: str
+    pieces: Sequence[Piece]
+    loose: pl.DataFrame
+    meters: pl.DataFrame
+    ids: pl.Series
+    shared: pl.Series
+    is_doubtful: pl.Series
+    candidates: pl.DataFrame | None
+
+    def rows_with(self, hashes: pl.Series) -> pl.DataFrame:
+        """All rows whose id hash is one of `hashes`."""
+        wanted = hashes.implode()
+        mine = [_rows_at(piece, id_hashes(piece.varying).is_in(wanted)) for piece in self.pieces]
+        return pl.concat([self.loose.filter(id_hashes(self.loose).is_in(wanted)), *mine])
+
+    def forget_candidates(self) -> None:
+        """Let go of them once they are put together; that there were some is remembered."""
+        if self.candidates is not None:
+            self.candidates = self.candidates.clear()
+
+
+def _sought(day: str, known: KnownRows, ids_before: pl.Series | None) -> _SoughtDay:
     pieces = sorted((piece for piece in known.pieces if len(piece)), key=_place)
     loose = known.loose.unique(PROVENANCE, maintain_order=True) if len(known.loose) else known.loose
     loose_hashes = id_hashes(loose)
     hashes = pl.concat([*(_hashes_of(piece) for piece in pieces), loose_hashes], rechunk=True)
     ids = hashes.sort()
     doubtful, shared = doubtful_hashes(ids, ids_before)
-    if not len(doubtful):
-        told = DecidedDay(day, pieces, _no_lost(), known.meters, ids)
-        return _finished(told, pieces, loose)
     wanted = doubtful.implode()
+    is_doubtful = loose_hashes.is_in(wanted)
+    found = _SoughtDay(day, pieces, loose, known.meters, ids, shared, is_doubtful, None)
+    if not len(doubtful):
+        return found
     masks = [mine.is_in(wanted) for mine in _as_long_as(pieces, hashes)]
     del hashes
     candidates = [
@@ -179,36 +246,40 @@ def decide_day(
         for number, (piece, mask) in enumerate(zip(pieces, masks, strict=True))
         if mask.any()
     ]
-    is_doubtful = loose_hashes.is_in(wanted)
-    candidates.append(
-        loose.filter(is_doubtful).with_columns(
-            pl.lit(-1, dtype=pl.Int32).alias("_piece"), pl.lit(-1, dtype=pl.Int64).alias("_at")
+    if is_doubtful.any():
+        candidates.append(
+            loose.filter(is_doubtful).with_columns(
+                pl.lit(-1, dtype=pl.Int32).alias("_piece"), pl.lit(-1, dtype=pl.Int64).alias("_at")
+            )
         )
-    )
-    pool = pl.concat(candidates).with_columns(pl.col("started_at").alias("_started_at"))
-    del candidates
-    is_lost = pl.col("fate") != "accepted"
-    is_changed = (pl.col("_piece") < 0) | (pl.col("started_at") != pl.col("_started_at"))
-    # Most rows that are decided stay as they are: of a large day there is no room for all of them side by side.
-    earlier = rows_before(shared) if len(shared) else None
-    shares = [share.filter(is_lost | is_changed) for share in decide(pool, rules, precedence, earlier)]
-    del pool
-    decided = pl.concat(shares).sort(*PROVENANCE)
-    del shares
-    lost, changed = decided.filter(is_lost), decided.filter(~is_lost)
-    leaving = pl.concat([lost, changed]).filter(pl.col("_piece") >= 0)
-    places = leaving.select("_piece", "_at")
-    leaves = [places.filter(pl.col("_piece") == number)["_at"] for number in range(len(pieces))]
+    found.candidates = pl.concat(candidates)
+    return found
+
+
+def _accepted(found: _SoughtDay) -> DecidedDay:
+    """A day of which no row needs a decision."""
+    told = DecidedDay(found.day, found.pieces, _no_lost(), found.meters, found.ids)
+    return _finished(told, found.pieces, found.loose)
+
+
+def _settled(found: _SoughtDay, decided: pl.DataFrame) -> DecidedDay:
+    """decided: those of its candidates that are lost or changed."""
+    if found.candidates is None:
+        return _accepted(found)
+    pieces = found.pieces
+    lost, changed = decided.filter(_IS_LOST), decided.filter(~_IS_LOST)
+    leaving = decided.filter(pl.col("_piece") >= 0)
+    leaves = [leaving.filter(pl.col("_piece") == number)["_at"] for number in range(len(pieces))]
     staying: Sequence[Piece] = _Staying(pieces, leaves)
     if sum(map(len, pieces)) <= LARGE_DAY_ROWS:
         staying = list(staying)
-    back = pl.concat([loose.filter(~is_doubtful), changed.select(list(ROWS_SCHEMA))])
+    back = pl.concat([found.loose.filter(~found.is_doubtful), changed.select(list(ROWS_SCHEMA))])
     told = DecidedDay(
-        day,
+        found.day,
         staying,
         lost.with_columns(pl.col("_started_at").alias("started_at")).select(*ROWS_SCHEMA, *FATE_SCHEMA),
-        known.meters.join(leaving, on=PROVENANCE, how="anti"),
-        ids,
+        found.meters.join(leaving, on=PROVENANCE, how="anti") if len(found.meters) else found.meters,
+        found.ids,
     )
     return _finished(told, pieces, back)
 
@@ -219,6 +290,8 @@ def _finished(told: DecidedDay, before: Sequence[Piece], back: pl.DataFrame) -> 
     before: the pieces of `told` with the rows that leave them.
     """
     fresh = [told.pieces[place] for place, piece in enumerate(before) if _brings_meters(piece)]
+    if not len(back) and not fresh and not len(told.meters):
+        return told
     meters = [told.meters, *(_long_meters(as_rows(piece)) for piece in fresh), _long_meters(back)]
     pieces = told.pieces
     if len(back):
@@ -333,16 +406,18 @@ def _long_meters(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def duplicates_of(lost: pl.DataFrame) -> pl.DataFrame:
-    """core__duplicates: lost rows that count elsewhere."""
-    rows = lost.filter(pl.col("fate").is_in(["duplicate", "superseded"]))
-    return rows.select(list(polars_schema(CoreDuplicates))).sort(*PROVENANCE)
+    """core__duplicates: lost rows that count elsewhere, in their order."""
+    return lost.select(list(polars_schema(CoreDuplicates))).filter(pl.col("fate") != "conflict")
 
 
 def conflicts_of(lost: pl.DataFrame) -> pl.DataFrame:
     """core__quarantine entries of rows that share an id with other content where the source allows no restatement."""
-    rows = lost.filter(pl.col("fate") == "conflict").with_columns(
+    conflicts = lost.filter(pl.col("fate") == "conflict")
+    if not len(conflicts):
+        return empty(CoreQuarantine)
+    rows = conflicts.with_columns(
         pl.lit("key_conflict").alias("reason_code"),
         pl.lit("request_id").alias("column"),
         pl.lit("same id, other content").alias("rule"),
     )
-    return conform(rows, CoreQuarantine).sort(*PROVENANCE)
+    return conform(rows, CoreQuarantine)

@@ -23,8 +23,9 @@ from pipelines.core.day_merge import (
     IDS,
     LOST,
     DecidedDay,
+    KnownRows,
     conflicts_of,
-    decide_day,
+    decide_days,
     duplicates_of,
     held_rows,
 )
@@ -51,6 +52,9 @@ from pipelines.transforms.canonical_rows import ROWS_SCHEMA
 from pipelines.transforms.deduplication import KEY, id_hashes
 
 _USAGE = "core__usage"
+_ROWS_TOGETHER = 250_000
+_DAYS_TOGETHER = 64
+"""Days that follow one another are decided together until they have so many rows, and no more of them."""
 
 
 @dataclass
@@ -90,17 +94,17 @@ def merge_usage_days(
     queue = sorted(touched)
     with lake.replacing() as replacement, _Writer(lake, ledger, replacement, settings.threads) as writer:
         while queue:
-            day = heapq.heappop(queue)
-            if progress:
-                progress(f"merging {day}", len(report.days), len(report.days) + len(queue) + 1)
-            decided = merger.decide(day)
-            following = _days_after(day, 1)
+            decided = merger.decide_next(queue)
+            following = _days_after(decided[-1].day, 1)
             if following not in queue and merger.shares_calls_with(following):
-                # Once this day is written, nothing else tells that the following one waits for it.
+                # Once these days are written, nothing else tells that the following one waits for them.
                 mark_for_merge(lake, [following])
                 heapq.heappush(queue, following)
-            writer.write(decided)
-            report.days.append(day)
+            for day in decided:
+                if progress:
+                    progress(f"merging {day.day}", len(report.days), len(report.days) + len(decided) + len(queue))
+                writer.write(day)
+                report.days.append(day.day)
     merger.save_homes()
     return report
 
@@ -199,27 +203,42 @@ class _Merger:
         staged = {file for file, days in self.covered.items() if days is None or day in days}
         return pl.col("landed_file").is_in(sorted(set(self.live) - staged))
 
-    def decide(self, day: str) -> DecidedDay:
-        """Everything known of one day, decided. A day is asked for once: only its own pieces are open meanwhile."""
-        known = held_rows(self.lake, day, self._stays(day))
-        for source, keys in self.leaving.get(day, []):
-            known = known.without(source, keys)
-        known.pieces += [open_piece(path) for path in self.pieces.pop(day, [])]
-        known.loose = pl.concat([known.loose, *self.moved.pop(day, [])])
-        sources = {source for piece in known.pieces for source in piece.values("source")}
-        sources |= set(known.loose["source"].unique())
-        before = _days_after(day, -1)
-        self.ids_were = self._lake_ids(day)
+    def decide_next(self, queue: list[str]) -> list[DecidedDay]:
+        """The first day of the heap `queue`, decided, and with it small ones that follow it without a gap."""
+        known: list[tuple[str, KnownRows]] = []
+        rows = 0
+        while not known or self._goes_along(queue, known, rows):
+            day = heapq.heappop(queue)
+            known.append((day, self._known(day)))
+            rows += len(known[-1][1])
+        first, last = known[0][0], known[-1][0]
+        sources = {source for _, mine in known for source in mine.sources()}
+        before = _days_after(first, -1)
+        self.ids_were = self._lake_ids(last)
         ids_before = self.last.ids if self.last and self.last.day == before else self._lake_ids(before)
-        self.last = decide_day(
-            day,
+        decided = decide_days(
             known,
             registry.merge_rules(sources),
             self.precedence,
             ids_before,
             lambda hashes, last=self.last: self._rows_of(before, hashes, last),  # type: ignore[misc]
         )
-        return self.last
+        self.last = decided[-1]
+        return decided
+
+    def _goes_along(self, queue: list[str], known: list[tuple[str, KnownRows]], rows: int) -> bool:
+        is_next = bool(queue) and queue[0] == _days_after(known[-1][0], 1)
+        return is_next and rows < _ROWS_TOGETHER and len(known) < _DAYS_TOGETHER
+
+    def _known(self, day: str) -> KnownRows:
+        """Everything known of one day. A day is asked for once: its pieces are open until it is written."""
+        known = held_rows(self.lake, day, self._stays(day))
+        for source, keys in self.leaving.get(day, []):
+            known = known.without(source, keys)
+        known.pieces += [open_piece(path) for path in self.pieces.pop(day, [])]
+        if day in self.moved:
+            known.loose = pl.concat([known.loose, *self.moved.pop(day)])
+        return known
 
     def _lake_ids(self, day: str) -> pl.Series | None:
         """Id hashes of all rows of a day as the lake holds it, accepted or lost; None for a day without rows."""

@@ -1,4 +1,4 @@
-"""One call counts once: exact de-duplication of one UTC day of requests.
+"""One call counts once: exact de-duplication of requests, each UTC day by itself and the day before.
 
 What lives here: which of several rows with one request id carries the call. What does not: reading or writing
 partitions.
@@ -20,6 +20,8 @@ LOWEST_PRECEDENCE = 1_000
 MOST_CANDIDATES = 250_000
 """So many rows are decided at once at most."""
 KEY = ("provider", "request_id")
+_CALL = ("_day", *KEY)
+"""A call as one day sees it: what the day before told of it is seen on the day after."""
 _NOT_CONTENT = {
     "source", "landed_file", "record_number", "part", "merge_rank", "usage_date", "started_at", *KEY,
 }  # fmt: skip
@@ -63,10 +65,10 @@ def decide(
 
     Comparing contents takes several times the room of the rows.
 
-    candidates: every row of the day whose id hash is doubtful (columns of core__usage at least). rules, precedence: by
-    source; a lower number wins. earlier: the rows of the day before with such hashes, whatever became of them: a call
-    seen on the day before stays there, and its kept record is named from there. Rows of sources that merge globally by
-    rank carry the earliest start of their call.
+    candidates: of one day or of several, every row whose id hash is doubtful (columns of core__usage at least). rules,
+    precedence: by source; a lower number wins. earlier: the rows of the days before with such hashes, whatever became
+    of them: a call seen on the day before stays there, and its kept record is named from there. Rows of sources that
+    merge globally by rank carry the earliest start of their call.
     """
     if len(candidates) <= MOST_CANDIDATES:
         yield _decided(candidates, rules, precedence, earlier)
@@ -86,19 +88,22 @@ def _decided(
     earlier: pl.DataFrame | None,
 ) -> pl.DataFrame:
     columns = candidates.columns
-    pool = candidates.with_columns(pl.lit(True).alias("_is_today"))
+    pool = candidates.with_columns(pl.lit(True).alias("_is_today"), pl.col("usage_date").alias("_day"))
     if earlier is not None and len(earlier):
-        seen = earlier.join(candidates, on=KEY, how="semi").with_columns(pl.lit(False).alias("_is_today"))
+        told = earlier.with_columns(
+            pl.lit(False).alias("_is_today"), pl.col("usage_date").dt.offset_by("1d").alias("_day")
+        )
+        seen = told.join(pool, on=_CALL, how="semi")
         pool = pl.concat([pool, seen], how="diagonal")
     ordered = _ranked(pool, rules, precedence).sort(
-        *KEY, "_is_today", "_precedence", "_rank", "started_at", *_RECORD, "part"
+        *_CALL, "_is_today", "_precedence", "_rank", "started_at", *_RECORD, "part"
     )
-    kept = ordered.group_by(KEY, maintain_order=True).agg(
+    kept = ordered.group_by(_CALL, maintain_order=True).agg(
         pl.col("landed_file").first().alias("kept_file"),
         pl.col("record_number").first().alias("kept_record_number"),
         pl.col("source").first().alias("_kept_source"),
     )
-    decided = ordered.join(kept, on=KEY, how="left").with_columns(
+    decided = ordered.join(kept, on=_CALL, how="left").with_columns(
         (
             (pl.col("landed_file") == pl.col("kept_file")) & (pl.col("record_number") == pl.col("kept_record_number"))
         ).alias("_is_kept")
@@ -129,7 +134,7 @@ def _ranked(rows: pl.DataFrame, rules: Mapping[str, MergeRule], precedence: Mapp
     )
     if not first_seen:
         return ranked
-    started = pl.col("started_at").min().over([*KEY, "source", "_is_today"])
+    started = pl.col("started_at").min().over([*_CALL, "source", "_is_today"])
     is_first_seen = pl.col("source").is_in(first_seen)
     return ranked.with_columns(pl.when(is_first_seen).then(started).otherwise("started_at").alias("started_at"))
 
@@ -137,14 +142,14 @@ def _ranked(rows: pl.DataFrame, rules: Mapping[str, MergeRule], precedence: Mapp
 def _beside_kept(decided: pl.DataFrame) -> pl.DataFrame:
     """`_is_same`: every content column equals that of the kept record's same part, compared in full, not by hash."""
     kept = decided.filter("_is_kept").select(
-        *KEY,
+        *_CALL,
         "part",
         *(pl.col(name).alias(f"_kept_{name}") for name in CONTENT_COLUMNS),
         pl.lit(True).alias("_has_part"),
     )
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"_kept_{name}")) for name in CONTENT_COLUMNS)
     return (
-        decided.join(kept, on=[*KEY, "part"], how="left")
+        decided.join(kept, on=[*_CALL, "part"], how="left")
         .with_columns((same & pl.col("_has_part")).fill_null(False).alias("_is_same"))
         .select(*decided.columns, "_is_same")
     )

@@ -135,7 +135,8 @@ def some_rows(draw, size=12):
 @settings(deadline=None, max_examples=60)
 @given(rows=some_rows(), before=some_rows(4), seed=st.integers(0, 99))
 def test_every_fate_is_what_a_plain_dictionary_says_in_any_order(rows, before, seed):
-    earlier = [row | {"started_at": MIDNIGHT - timedelta(seconds=1), "landed_file": "e" * 16} for row in before]
+    then = MIDNIGHT - timedelta(seconds=1)
+    earlier = [row | {"started_at": then, "usage_date": then.date(), "landed_file": "e" * 16} for row in before]
     expected = fates_of_day(rows, earlier)
     shuffled = rows.copy()
     random.Random(seed).shuffle(shuffled)
