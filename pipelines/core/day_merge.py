@@ -1,16 +1,13 @@
-"""UTC days of requests: everything known of one, decided anew, and the partitions that come out.
+"""UTC days of requests decided anew from everything that is known of them, and the partitions that come out.
 
-What lives here: putting held, staged and moved rows of a day together and deciding them. What does not: which days are
-merged and when (days.py), which row wins (transforms/deduplication.py), files on disk (lake.py).
-Rows that lost are kept whole beside the day (core__usage_lost): when a better telling comes, or the winner's file goes,
-the
-day is decided again from the same set of rows. So merging new rows gives what a rebuild from the raw files would give.
+What lives here: deciding days. What does not: what is known of a day (known_rows.py), which days are merged and when
+(days.py), which row wins (transforms/deduplication.py), files on disk (lake.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import overload
 
@@ -18,56 +15,16 @@ import polars as pl
 
 from pipelines.connectors.base import MergeRule
 from pipelines.contracts.fields import conform, empty, polars_schema
-from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
-from pipelines.core.rows_in_transit import in_transit
-from pipelines.lake import Lake
-from pipelines.piece_files import open_partition
+from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine
+from pipelines.core.known_rows import PROVENANCE, KnownRows, as_rows
 from pipelines.pieces import Piece, narrow
 from pipelines.quantities import METERS
 from pipelines.transforms.canonical_rows import ROWS_SCHEMA
-from pipelines.transforms.deduplication import FATE_SCHEMA, KEY, decide, doubtful_hashes, id_hashes
+from pipelines.transforms.deduplication import FATE_SCHEMA, decide, doubtful_hashes, id_hashes
 
-LOST = "core__usage_lost"
 IDS = "core__usage_ids"
-PROVENANCE = ["landed_file", "record_number", "part"]
 LARGE_DAY_ROWS = 4_000_000
 _FATES = ("accepted", "duplicate", "superseded", "conflict")
-
-
-@dataclass
-class KnownRows:
-    """What is known of a day: `pieces` of one file each, `loose` rows (lost before, or moved here), `meters` of the
-    pieces."""
-
-    pieces: list[Piece] = field(default_factory=list)
-    loose: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ROWS_SCHEMA))
-    meters: pl.DataFrame = field(default_factory=lambda: empty(CoreMeters))
-
-    def __len__(self) -> int:
-        return sum(map(len, self.pieces)) + len(self.loose)
-
-    def sources(self) -> set[str]:
-        """The sources that tell of the day."""
-        return {source for piece in self.pieces for source in piece.values("source")} | set(self.loose["source"])
-
-    def without(self, source: str, keys: pl.DataFrame) -> KnownRows:
-        """The same without the calls `keys` (KEY) of a source: they moved to another day."""
-
-        def left(rows: pl.DataFrame) -> pl.DataFrame:
-            moved = rows.filter(pl.col("source") == source).join(keys, on=KEY, how="semi")
-            return rows.join(moved, on=PROVENANCE, how="anti", maintain_order="left")
-
-        pieces = [narrow(left(piece.frame(list(polars_schema(CoreUsage))))) for piece in self.pieces]
-        return KnownRows(pieces, left(self.loose), left(self.meters))
-
-    def told_by(self, rows: pl.DataFrame) -> KnownRows:
-        """The same with `rows` (ROWS_SCHEMA) as they are told here, wherever else they stand."""
-
-        def others(frame: pl.DataFrame) -> pl.DataFrame:
-            return frame.join(rows, on=PROVENANCE, how="anti", maintain_order="left")
-
-        pieces = [narrow(others(piece.frame(list(polars_schema(CoreUsage))))) for piece in self.pieces]
-        return KnownRows(pieces, pl.concat([others(self.loose), rows]), others(self.meters))
 
 
 @dataclass(frozen=True)
@@ -105,54 +62,6 @@ class DecidedDay:
         for file, rows in whole.items():
             numbers.setdefault(file, [0, 0, 0, 0])[0] += rows
         return [(file, *numbers[file]) for file in sorted(numbers)]
-
-
-def as_rows(piece: Piece) -> pl.DataFrame:
-    """A piece's rows with the columns of ROWS_SCHEMA; meters that it does not have are NULL."""
-    absent = [name for name in METERS if name not in piece.columns]
-    present = [name for name in ROWS_SCHEMA if name not in absent]
-    nulls = [pl.lit(None, dtype=ROWS_SCHEMA[name]).alias(name) for name in absent]
-    return piece.frame(present).with_columns(nulls).select(list(ROWS_SCHEMA))
-
-
-def held_rows(lake: Lake, day: str, stays: pl.Expr) -> KnownRows:
-    """What the lake holds of a day, as far as `stays` (over `landed_file`, `source`, `provider`, `request_id`) is
-    true."""
-    path = lake.path("core__usage", day)
-    if not path.exists():
-        return KnownRows()
-    pieces = [
-        run for held in open_partition(path, list(polars_schema(CoreUsage))) for run in _runs(_staying(held, stays))
-    ]
-    lost, meters = lake.read(LOST, day), lake.read("core__meters", day)
-    known = KnownRows(pieces)
-    if lost is not None:
-        known.loose = lost.filter(stays).select(list(ROWS_SCHEMA))
-    if meters is not None and len(meters):
-        known.meters = meters.filter(stays)
-    torn = in_transit(lake, day)
-    return known if torn is None else known.told_by(torn.filter(stays))
-
-
-def _staying(piece: Piece, stays: pl.Expr) -> Piece:
-    asked = ["landed_file", "source", "provider", "request_id"]
-    same = piece.of(asked).constants
-    if set(stays.meta.root_names()) <= set(same.columns):
-        return piece if same.select(stays).item() else piece.part(0, 0)
-    return piece.only(piece.frame(asked).select(stays).to_series())
-
-
-def _runs(piece: Piece) -> list[Piece]:
-    """Cut where the file changes; rows stand file by file."""
-    if not len(piece):
-        return []
-    if "landed_file" in piece.constants.columns:
-        return [piece]
-    cuts, at = [], 0
-    for length in piece.varying["landed_file"].rle().struct.field("len"):
-        cuts.append(narrow(piece.part(at, length)))
-        at += length
-    return cuts
 
 
 def decide_days(

@@ -19,16 +19,8 @@ import polars as pl
 
 from pipelines.connectors import registry
 from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
-from pipelines.core.day_merge import (
-    IDS,
-    LOST,
-    DecidedDay,
-    KnownRows,
-    conflicts_of,
-    decide_days,
-    duplicates_of,
-    held_rows,
-)
+from pipelines.core.day_merge import IDS, DecidedDay, conflicts_of, decide_days, duplicates_of
+from pipelines.core.known_rows import LOST, KnownRows, held_rows
 from pipelines.core.request_homes import RequestHomes
 from pipelines.core.rows_in_transit import forget_transit, keep_in_transit
 from pipelines.intake.landing import Ledger, stands_as_found

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from pipelines.core.day_merge import LOST, as_rows
+from pipelines.core.known_rows import LOST, as_rows
 from pipelines.lake import Lake
 from pipelines.pieces import Piece
 from pipelines.transforms.canonical_rows import ROWS_SCHEMA
