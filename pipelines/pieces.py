@@ -108,10 +108,11 @@ class Piece:
             self.mapped.madvise(mmap.MADV_DONTNEED)
 
     def of(self, columns: Sequence[str]) -> Piece:
-        """The piece with those of `columns` that it has, and one that differs: without any there were no rows."""
+        """The piece with those of `columns` that it has, and one that differs, best one that nobody takes for a value:
+        without any there were no rows."""
         wanted = set(columns)
         if wanted.isdisjoint(self.varying.columns):
-            wanted.add(self.varying.columns[0])
+            wanted.add(next((n for n in self.varying.columns if n in NEVER_CONSTANT), self.varying.columns[0]))
         words = {name: texts for name, texts in self.words.items() if name in wanted}
         return replace(self, varying=_only(self.varying, wanted), constants=_only(self.constants, wanted), words=words)
 

@@ -222,14 +222,13 @@ class _Roller:
         edges = pl.concat([grain.edges for grain in grains.values()])
         try:
             rows = roll_up_usage(rows_of, replace(grains[days[0].key], edges=edges))
+            enforce(IntUsageRollup, rows, f"{USAGE}/{days[0].key}")
         except ContractError:
-            # One day's counts can be too large for the rows of all of them: it is named by itself, and the others are
-            # not refused with it.
+            # One day's counts can be too large for the rows of all of them, and what is refused is named by its day.
             if len(days) == 1:
                 raise
             alone = [self._usage([day], self._rows_of(day), {day.key: grains[day.key]}) for day in days if day.rows]
             return {key: rows for one in alone for key, rows in one.items()}
-        enforce(IntUsageRollup, rows, f"{USAGE}/{days[0].key} to {days[-1].key}")
         return {str(day): mine for (day,), mine in rows.partition_by("usage_date", as_dict=True).items()}
 
     def _rows_of(self, day: _StaleDay) -> _Rows:

@@ -9,10 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines import lake
+from pipelines import lake, piece_files
+from pipelines.build import rollup_days
 from pipelines.connectors import usage_files
 from pipelines.connectors.reading import json_lines
-from pipelines.core import day_merge
+from pipelines.core import day_merge, days
 from pipelines.demo.benchmark_log import write_benchmark_log
 from pipelines.settings import Settings
 from tests.integration.nights import home_settings, mart_files, night
@@ -59,6 +60,9 @@ def test_marts_are_the_same_to_the_byte(tmp_path, monkeypatch):
         patch.setitem(json_lines.read_json_lines.__kwdefaults__, "chunk_rows", 900)
         patch.setattr(lake, "ROW_GROUP_ROWS", 512)
         patch.setattr(day_merge, "LARGE_DAY_ROWS", 1_000)
+        patch.setattr(days, "_DAYS_TOGETHER", 1)
+        patch.setattr(rollup_days, "_DAYS_TOGETHER", 1)
+        patch.setattr(piece_files, "_FEW_ROWS", 100)
         small = landed(tmp_path / "small")
         night(dataclasses.replace(small, threads=1))
     expected = canonical_digests(large)

@@ -123,6 +123,34 @@ def test_sums_are_those_of_a_plain_dictionary(drawn):
     enforce(IntUsageRollup, rolled, "test")
     assert as_dict(rolled) == oracle(rows)
     assert len(rolled) == len(as_dict(rolled))
+    one = with_words(narrow(core(*rows)))
+    assert roll_up_usage(lambda columns: [one.of(columns)], GRAIN).equals(rolled)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 2), ROW), min_size=1, max_size=12), st.integers(1, 2), st.booleans())
+def test_days_together_give_what_each_gives_alone(drawn, few_values, has_words):
+    rows = core(*(row(**r | {"seconds": r["seconds"] + 86_400 * day}) for day, r in drawn)).sort("usage_date")
+    edges = pl.DataFrame(
+        [("openai", "gpt-4o", NOON), ("openai", "o3", NOON + timedelta(days=1, hours=3))],
+        schema=EDGE_SCHEMA,
+        orient="row",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollup, "FEW_VALUES", few_values)
+        whole = with_words(narrow(rows)) if has_words else narrow(rows)
+        together = roll_up_usage(lambda columns: [whole.of(columns)], Grain(edges, (100, 200), frozenset({"team"})))
+        alone = [
+            rolled_up(mine, Grain(edges.filter(pl.col("edge").dt.date() == day), (100, 200), frozenset({"team"})))
+            for (day,), mine in rows.partition_by("usage_date", as_dict=True, maintain_order=True).items()
+        ]
+    assert together.equals(pl.concat(alone))
+
+
+def test_tags_that_become_alike_are_one_row_in_a_day_of_one_piece():
+    day = with_words(narrow(core(*(row(tags=f'{{"team":"a","trace":"{n}"}}') for n in range(60)))))
+    rolled = roll_up_usage(lambda columns: [day.of(columns)], GRAIN)
+    assert rolled.select("tags", "requests").rows() == [('{"team":"a"}', 60)]
 
 
 def test_an_empty_day_gives_no_rows_but_all_columns():
