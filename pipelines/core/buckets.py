@@ -15,7 +15,8 @@ from pipelines.contracts.fields import empty, polars_schema
 from pipelines.contracts.usage import CoreFetchedBuckets
 from pipelines.core.held_exports import release, released_files, set_held_days
 from pipelines.intake.landing import Ledger
-from pipelines.intake.staging import PARSED_TABLES, Progress, mark_for_rebuild, pending_files, pending_rebuilds
+from pipelines.intake.reading import PARSED_TABLES
+from pipelines.intake.staging import Progress, mark_for_rebuild, pending_files, pending_rebuilds
 from pipelines.lake import MOST_WAITING, Lake
 from pipelines.quantities import LEAF_COLUMNS
 from pipelines.settings import Settings

@@ -24,6 +24,7 @@ from pipelines.core.known_rows import LOST, KnownRows, held_rows
 from pipelines.core.request_homes import RequestHomes
 from pipelines.core.rows_in_transit import forget_transit, keep_in_transit
 from pipelines.intake.landing import Ledger, stands_as_found
+from pipelines.intake.reading import stage, staging
 from pipelines.intake.staging import (
     Progress,
     clear_pending,
@@ -33,8 +34,6 @@ from pipelines.intake.staging import (
     pending_merges,
     pending_rebuilds,
     restage_lost_pieces,
-    stage,
-    staging,
 )
 from pipelines.lake import MOST_WAITING, Lake, Replacement
 from pipelines.piece_files import open_piece, write_partition

@@ -17,7 +17,8 @@ import polars as pl
 from pipelines.contracts.fields import empty
 from pipelines.contracts.infrastructure import CoreInfrastructure, CoreInfrastructureSamples
 from pipelines.intake.landing import Ledger
-from pipelines.intake.staging import SAMPLES, Progress, pending_files, pending_rebuilds
+from pipelines.intake.reading import SAMPLES
+from pipelines.intake.staging import Progress, pending_files, pending_rebuilds
 from pipelines.lake import MOST_WAITING, Lake
 from pipelines.settings import Settings
 from pipelines.transforms.telemetry_hours import hourly_telemetry, touched_days

@@ -19,7 +19,8 @@ from pipelines.contracts.usage import CoreLandedFiles, CoreQuarantine
 from pipelines.core.merge import merge_core
 from pipelines.errors import FileRejectedError, NotFoundError, UsageError
 from pipelines.intake.landing import FoundFile, Ledger, unseen
-from pipelines.intake.staging import Progress, add_pending, mark_for_rebuild, stage, staging
+from pipelines.intake.reading import stage, staging
+from pipelines.intake.staging import Progress, add_pending, mark_for_rebuild
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 

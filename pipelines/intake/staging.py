@@ -1,7 +1,7 @@
 """Intake: landed files become staged rows, exactly once, and the ledger says what became of each file.
 
-What lives here: the run over new files (survey → read → sift → stage) and re-reading old ones. What does not: merging
-staged rows into core days (core/days.py), any format (connectors/).
+What lives here: the run over new files, what waits to be merged, re-reading what was lost. What does not: reading one
+file (reading.py), merging staged rows into core days (core/days.py).
 A kill at any point loses nothing: a file counts as taken in only when its rows are staged, and as merged only when its
 days are written; both are re-done from the same bytes.
 """
@@ -10,48 +10,24 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pandera.polars as pa
-import polars as pl
 
 from pipelines.connectors import registry
-from pipelines.connectors.base import REJECT_SCHEMA, Batch, LandedFile
-from pipelines.contracts.billing import CoreBilling
-from pipelines.contracts.fields import conform, polars_schema
-from pipelines.contracts.infrastructure import CoreInfrastructureSamples
-from pipelines.contracts.usage import CoreFetchedBuckets, CoreLandedFiles, CoreProviderUsage, CoreQuarantine
+from pipelines.contracts.usage import CoreLandedFiles
 from pipelines.errors import FileRejectedError
 from pipelines.intake.landing import FoundFile, Ledger, stands_as_found, survey
-from pipelines.intake.unpacking import opened
+from pipelines.intake.reading import KEPT_PER_FILE, ReadFile, read_file, stage, staging
 from pipelines.lake import Lake
-from pipelines.piece_files import write_piece
-from pipelines.pieces import Piece
-from pipelines.prefetch import ahead
 from pipelines.settings import Settings
-from pipelines.transforms.canonical_rows import ContentIds, SiftedUsage, sift_dated, sift_usage
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
 
-PARSED_TABLES: dict[str, tuple[type[pa.DataFrameModel], str]] = {
-    "core__provider_usage": (CoreProviderUsage, "bucket_start"),
-    "core__billing": (CoreBilling, "charge_period_start"),
-}
-"""Small tables of which every landed file's own rows are kept (lake/parsed__…), because a newer file replaces
-buckets."""
-
-_ANY_DAY = "any"
-SAMPLES = "core__infrastructure_samples"
-KEPT_PER_FILE: dict[str, tuple[type[pa.DataFrameModel], str]] = {
-    **PARSED_TABLES,
-    SAMPLES: (CoreInfrastructureSamples, "sampled_at"),
-}
-"""The same for samples of machines: a series goes on from file to file, so differences need the samples of both."""
+_SMALL_FILE_BYTES = 8 * 2**20
 
 
 @dataclass
@@ -81,10 +57,10 @@ def ingest(settings: Settings, progress: Progress | None = None) -> IntakeReport
         found = survey(settings, ledger, registry.SOURCES)
         report = IntakeReport(unknown_sources=found.unknown_sources, known=found.known)
         report.unsettled = [_name(file) for file in found.unsettled]
-        for done, file in enumerate(found.fresh):
+        for done, (file, read) in enumerate(_read_in_order(settings, lake, ledger, found.fresh)):
             if progress:
                 progress(f"reading {_name(file)}", done, len(found.fresh))
-            _take_in(settings, lake, ledger, file, report)
+            _take_in(settings, lake, ledger, file, read, report)
         if found.fresh or not lake.path("core__landed_files", "all").exists():
             lake.write("core__landed_files", "all", ledger.frame(), CoreLandedFiles)
         if progress:
@@ -96,7 +72,34 @@ def _name(file: FoundFile) -> str:
     return f"{file.source}/{file.relative_path}"
 
 
-def _take_in(settings: Settings, lake: Lake, ledger: Ledger, file: FoundFile, report: IntakeReport) -> None:
+def _read_in_order(
+    settings: Settings, lake: Lake, ledger: Ledger, files: Sequence[FoundFile]
+) -> Iterator[tuple[FoundFile, Callable[[], ReadFile]]]:
+    """Each file with what reads it. Small ones are read while earlier ones are taken in: most of what reading a small
+    file costs is waiting."""
+    reading: dict[str, Future[ReadFile]] = {}
+    coming = 0
+    with ThreadPoolExecutor(settings.threads) as beside:
+        for at, file in enumerate(files):
+            coming = max(coming, at)
+            while settings.threads > 1 and coming < len(files) and len(reading) <= settings.threads:
+                small = files[coming]
+                is_new = small.landed_file not in reading and ledger.owner(small.landed_file) is None
+                if is_new and small.size_bytes <= _SMALL_FILE_BYTES:
+                    reading[small.landed_file] = beside.submit(read_file, settings, lake, small, by_itself=False)
+                coming += 1
+            begun = reading.pop(file.landed_file, None)
+            yield file, partial(read_file, settings, lake, file) if begun is None else begun.result
+
+
+def _take_in(
+    settings: Settings,
+    lake: Lake,
+    ledger: Ledger,
+    file: FoundFile,
+    read: Callable[[], ReadFile],
+    report: IntakeReport,
+) -> None:
     previous = ledger.previous_version(file)
     if previous is not None:
         _mark_what_hangs_on(lake, ledger, previous, file.source)
@@ -108,7 +111,7 @@ def _take_in(settings: Settings, lake: Lake, ledger: Ledger, file: FoundFile, re
         report.duplicates.append(_name(file))
         return
     try:
-        facts = stage(settings, lake, file)
+        facts = read().keep(lake)
     except FileRejectedError as error:
         shutil.rmtree(staging(lake, file.landed_file), ignore_errors=True)
         ledger.record(file, "rejected", settings.now(), reason_code=error.code, reason=str(error))
@@ -133,106 +136,6 @@ def _mark_what_hangs_on(lake: Lake, ledger: Ledger, landed_file: str, source: st
     requests = days.pop("core__usage", set())
     mark_for_rebuild(lake, {**days, "core__usage": requests if registry.has_global_keys(source) else set()})
     mark_for_merge(lake, requests)
-
-
-def staging(lake: Lake, landed_file: str) -> Path:
-    """Where a file's request rows wait for their days to be merged."""
-    return lake.root / ".staged" / landed_file
-
-
-def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[str] | None = None) -> dict[str, int]:
-    """Read one file and stage its rows: request rows by day, small tables whole, quarantine entries whole.
-
-    only_days: stage only request rows of these UTC days, for a rebuild. Returns the ledger's facts `records`,
-    `not_usage` and `rejected_records`. Raises FileRejectedError when the file as a whole is unusable.
-    """
-    connector = registry.connector(file.source)
-    target = staging(lake, file.landed_file)
-    shutil.rmtree(target, ignore_errors=True)
-    rejected: list[pl.DataFrame] = []
-    parsed: dict[str, list[pl.DataFrame]] = {"core__fetched_buckets": [], **{table: [] for table in KEPT_PER_FILE}}
-    not_usage = 0
-    with opened(file, settings.lake / ".spool") as landed, ThreadPoolExecutor(1) as beside:
-        at_once: Callable[[Iterator[Any]], Iterator[Any]] = ahead if settings.threads > 1 else iter
-        counting = beside.submit(connector.count_records, landed)
-        if settings.threads == 1:
-            counting.result()
-        # Three batches are under way at once: one is read, one is checked, one is written.
-        for number, (batch, sifted) in enumerate(at_once(_sifted(at_once(connector.read(landed)), landed, settings))):
-            not_usage += batch.not_usage
-            rejected.extend(batch.rejected)
-            if sifted is not None:
-                rejected.append(sifted.rejected)
-                _stage_days(sifted.piece, file.source, target, number, only_days)
-            _sift_small(batch, landed, parsed, rejected)
-        records = counting.result()
-    for table, frames in parsed.items():
-        if frames:
-            contract = CoreFetchedBuckets if table == "core__fetched_buckets" else KEPT_PER_FILE[table][0]
-            lake.write(f"parsed__{table}", file.landed_file, conform(pl.concat(frames), contract), None)
-    quarantine = _quarantine(rejected, file)
-    if len(quarantine):
-        lake.write("core__quarantine", f"file-{file.landed_file}", quarantine, CoreQuarantine)
-    else:
-        lake.remove("core__quarantine", f"file-{file.landed_file}")
-    return {
-        "records": records,
-        "not_usage": not_usage,
-        "rejected_records": quarantine["record_number"].n_unique() if len(quarantine) else 0,
-    }
-
-
-def _sifted(
-    batches: Iterator[Batch], landed: LandedFile, settings: Settings
-) -> Iterator[tuple[Batch, SiftedUsage | None]]:
-    ids = ContentIds()
-    for batch in batches:
-        if batch.usage is None or not len(batch.usage):
-            yield batch, None
-        else:
-            yield batch, sift_usage(batch.usage, landed, settings.hash_key, ids)
-
-
-def _stage_days(piece: Piece, source: str, target: Path, number: int, only_days: frozenset[str] | None) -> None:
-    """A piece for each day; where keys are global, the merge finds the days, and a file's rows stay together."""
-    if registry.has_global_keys(source) and only_days is None:
-        write_piece(piece, target / _ANY_DAY / f"{number:06d}.arrow")
-        return
-    for day, rows in piece.by_day():
-        if len(rows) and (only_days is None or day in only_days):
-            write_piece(rows, target / day / f"{number:06d}.arrow")
-
-
-def _sift_small(
-    batch: Batch, landed: LandedFile, parsed: dict[str, list[pl.DataFrame]], rejected: list[pl.DataFrame]
-) -> None:
-    frames = {
-        "core__provider_usage": batch.provider_usage,
-        "core__billing": batch.billing,
-        SAMPLES: batch.infrastructure,
-    }
-    for table, frame in frames.items():
-        if frame is not None and len(frame):
-            contract, instant = KEPT_PER_FILE[table]
-            sifted = sift_dated(frame, landed, contract, instant)
-            parsed[table].append(sifted.rows)
-            rejected.append(sifted.rejected)
-    if batch.fetched_buckets is not None and len(batch.fetched_buckets):
-        parsed["core__fetched_buckets"].append(
-            batch.fetched_buckets.with_columns(
-                pl.lit(landed.source).alias("source"), pl.lit(landed.landed_file).alias("landed_file")
-            ).select(list(polars_schema(CoreFetchedBuckets)))
-        )
-
-
-def _quarantine(rejected: list[pl.DataFrame], file: FoundFile) -> pl.DataFrame:
-    entries = [frame for frame in rejected if len(frame)]
-    if not entries:
-        return conform(pl.DataFrame(schema={**REJECT_SCHEMA, "usage_date": pl.Date()}), CoreQuarantine)
-    frame = pl.concat(entries, how="diagonal").with_columns(
-        pl.lit(file.source).alias("source"), pl.lit(file.landed_file).alias("landed_file")
-    )
-    return conform(frame, CoreQuarantine).unique(["record_number", "part"], keep="first").sort("record_number", "part")
 
 
 def forget_parsed(lake: Lake, landed_file: str) -> None:

@@ -173,17 +173,17 @@ def test_a_file_that_grows_while_it_settles_waits_for_the_next_run(tmp_path, mon
 def test_a_file_that_is_written_to_while_it_is_read_waits_for_the_next_run(tmp_path, monkeypatch):
     home = home_settings(tmp_path)
     path = land(home, "usage_table/a.jsonl", [call("a")])
-    real = intake.stage
+    real = intake.read_file
 
     def meanwhile(*args, **kwargs):
-        facts = real(*args, **kwargs)
+        read = real(*args, **kwargs)
         with path.open("ab") as stream:
             stream.write(lines(call("b")))
-        return facts
+        return read
 
-    monkeypatch.setattr(intake, "stage", meanwhile)
+    monkeypatch.setattr(intake, "read_file", meanwhile)
     assert intake.ingest(home).unsettled == ["usage_table/a.jsonl"]
-    monkeypatch.setattr(intake, "stage", real)
+    monkeypatch.setattr(intake, "read_file", real)
     take_in(home)
     assert ids(home) == ["a", "b"]
 

@@ -1,0 +1,177 @@
+"""Reading one landed file: its bytes become checked rows, and what cannot be a row becomes a quarantine entry.
+
+What lives here: read → sift → stage for one file. What does not: which files, in which order, and the ledger
+(staging.py), any format (connectors/).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+from pipelines.connectors import registry
+from pipelines.connectors.base import REJECT_SCHEMA, Batch, LandedFile
+from pipelines.contracts.billing import CoreBilling
+from pipelines.contracts.fields import conform, polars_schema
+from pipelines.contracts.infrastructure import CoreInfrastructureSamples
+from pipelines.contracts.usage import CoreFetchedBuckets, CoreProviderUsage, CoreQuarantine
+from pipelines.intake.landing import FoundFile
+from pipelines.intake.unpacking import opened
+from pipelines.lake import Lake
+from pipelines.piece_files import write_piece
+from pipelines.pieces import Piece
+from pipelines.prefetch import ahead
+from pipelines.settings import Settings
+from pipelines.transforms.canonical_rows import ContentIds, SiftedUsage, sift_dated, sift_usage
+
+PARSED_TABLES: dict[str, tuple[type[pa.DataFrameModel], str]] = {
+    "core__provider_usage": (CoreProviderUsage, "bucket_start"),
+    "core__billing": (CoreBilling, "charge_period_start"),
+}
+"""Small tables of which every landed file's own rows are kept (lake/parsed__…), because a newer file replaces
+buckets."""
+
+_ANY_DAY = "any"
+SAMPLES = "core__infrastructure_samples"
+KEPT_PER_FILE: dict[str, tuple[type[pa.DataFrameModel], str]] = {
+    **PARSED_TABLES,
+    SAMPLES: (CoreInfrastructureSamples, "sampled_at"),
+}
+"""The same for samples of machines: a series goes on from file to file, so differences need the samples of both."""
+
+
+def staging(lake: Lake, landed_file: str) -> Path:
+    """Where a file's request rows wait for their days to be merged."""
+    return lake.root / ".staged" / landed_file
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """What a file held beside its request rows, which wait in its staging folder: rows of small tables, quarantine
+    entries, and counts for the ledger."""
+
+    file: FoundFile
+    parsed: Mapping[str, pl.DataFrame]
+    quarantine: pl.DataFrame
+    records: int
+    not_usage: int
+
+    def keep(self, lake: Lake) -> dict[str, int]:
+        """Write the small tables and the quarantine entries. Returns the ledger's facts."""
+        name = self.file.landed_file
+        for table, rows in self.parsed.items():
+            lake.write(f"parsed__{table}", name, rows, None)
+        if len(self.quarantine):
+            lake.write("core__quarantine", f"file-{name}", self.quarantine, CoreQuarantine)
+        else:
+            lake.remove("core__quarantine", f"file-{name}")
+        return {
+            "records": self.records,
+            "not_usage": self.not_usage,
+            "rejected_records": self.quarantine["record_number"].n_unique() if len(self.quarantine) else 0,
+        }
+
+
+def stage(settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[str] | None = None) -> dict[str, int]:
+    """Read one file and stage its rows: request rows by day, small tables whole, quarantine entries whole.
+
+    only_days: stage only request rows of these UTC days, for a rebuild. Returns the ledger's facts `records`,
+    `not_usage` and `rejected_records`. Raises FileRejectedError when the file as a whole is unusable.
+    """
+    return read_file(settings, lake, file, only_days).keep(lake)
+
+
+def read_file(
+    settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[str] | None = None, *, by_itself: bool = True
+) -> ReadFile:
+    """Read one file into its staging folder; of the lake nothing else is touched, so several may be read at once.
+
+    by_itself: threads of its own read, check and write it at the same time. Raises FileRejectedError as stage does.
+    """
+    is_threaded = by_itself and settings.threads > 1
+    connector = registry.connector(file.source)
+    target = staging(lake, file.landed_file)
+    shutil.rmtree(target, ignore_errors=True)
+    rejected: list[pl.DataFrame] = []
+    parsed: dict[str, list[pl.DataFrame]] = {"core__fetched_buckets": [], **{table: [] for table in KEPT_PER_FILE}}
+    not_usage = 0
+    with opened(file, settings.lake / ".spool") as landed, ThreadPoolExecutor(1) as beside:
+        at_once: Callable[[Iterator[Any]], Iterator[Any]] = ahead if is_threaded else iter
+        counting = beside.submit(connector.count_records, landed) if is_threaded else None
+        records = connector.count_records(landed) if counting is None else 0
+        # Three batches are under way at once: one is read, one is checked, one is written.
+        for number, (batch, sifted) in enumerate(at_once(_sifted(at_once(connector.read(landed)), landed, settings))):
+            not_usage += batch.not_usage
+            rejected.extend(batch.rejected)
+            if sifted is not None:
+                rejected.append(sifted.rejected)
+                _stage_days(sifted.piece, file.source, target, number, only_days)
+            _sift_small(batch, landed, parsed, rejected)
+        if counting is not None:
+            records = counting.result()
+    small = {}
+    for table, frames in parsed.items():
+        if frames:
+            contract = CoreFetchedBuckets if table == "core__fetched_buckets" else KEPT_PER_FILE[table][0]
+            small[table] = conform(pl.concat(frames), contract)
+    return ReadFile(file, small, _quarantine(rejected, file), records, not_usage)
+
+
+def _sifted(
+    batches: Iterator[Batch], landed: LandedFile, settings: Settings
+) -> Iterator[tuple[Batch, SiftedUsage | None]]:
+    ids = ContentIds()
+    for batch in batches:
+        if batch.usage is None or not len(batch.usage):
+            yield batch, None
+        else:
+            yield batch, sift_usage(batch.usage, landed, settings.hash_key, ids)
+
+
+def _stage_days(piece: Piece, source: str, target: Path, number: int, only_days: frozenset[str] | None) -> None:
+    """A piece for each day; where keys are global, the merge finds the days, and a file's rows stay together."""
+    if registry.has_global_keys(source) and only_days is None:
+        write_piece(piece, target / _ANY_DAY / f"{number:06d}.arrow")
+        return
+    for day, rows in piece.by_day():
+        if len(rows) and (only_days is None or day in only_days):
+            write_piece(rows, target / day / f"{number:06d}.arrow")
+
+
+def _sift_small(
+    batch: Batch, landed: LandedFile, parsed: dict[str, list[pl.DataFrame]], rejected: list[pl.DataFrame]
+) -> None:
+    frames = {
+        "core__provider_usage": batch.provider_usage,
+        "core__billing": batch.billing,
+        SAMPLES: batch.infrastructure,
+    }
+    for table, frame in frames.items():
+        if frame is not None and len(frame):
+            contract, instant = KEPT_PER_FILE[table]
+            sifted = sift_dated(frame, landed, contract, instant)
+            parsed[table].append(sifted.rows)
+            rejected.append(sifted.rejected)
+    if batch.fetched_buckets is not None and len(batch.fetched_buckets):
+        parsed["core__fetched_buckets"].append(
+            batch.fetched_buckets.with_columns(
+                pl.lit(landed.source).alias("source"), pl.lit(landed.landed_file).alias("landed_file")
+            ).select(list(polars_schema(CoreFetchedBuckets)))
+        )
+
+
+def _quarantine(rejected: list[pl.DataFrame], file: FoundFile) -> pl.DataFrame:
+    entries = [frame for frame in rejected if len(frame)]
+    if not entries:
+        return conform(pl.DataFrame(schema={**REJECT_SCHEMA, "usage_date": pl.Date()}), CoreQuarantine)
+    frame = pl.concat(entries, how="diagonal").with_columns(
+        pl.lit(file.source).alias("source"), pl.lit(file.landed_file).alias("landed_file")
+    )
+    return conform(frame, CoreQuarantine).unique(["record_number", "part"], keep="first").sort("record_number", "part")
