@@ -242,3 +242,46 @@ def test_a_kill_between_staging_and_the_ledger_loses_nothing(tmp_path, monkeypat
     take_in(home)
     assert ids(home) == ["a"]
     assert ledger_row(home, "a.jsonl")["accepted"] == 1
+
+
+def test_files_read_side_by_side_give_what_one_after_the_other_gives(tmp_path, monkeypatch):
+    told = {}
+    for threads in (1, 3):
+        home = home_settings(tmp_path / str(threads), threads=threads)
+        for number in range(8):
+            land(home, f"usage_table/{number}.jsonl", [call(f"{number}-{at}") for at in range(3)] + [call("shared")])
+        land(home, "usage_table/copy.jsonl", (home.landing / "usage_table/3.jsonl").read_bytes())
+        land(home, "usage_table/empty.jsonl", b"")
+        land(home, "usage_table/late.jsonl", lines(call("late")) + b"not json\n")
+        land(home, "usage_table/packed.jsonl.gz", gzip.compress(lines(call("packed"))))
+        monkeypatch.setattr(intake, "_SMALL_FILE_BYTES", (home.landing / "usage_table/7.jsonl").stat().st_size)
+        land(home, "usage_table/large.jsonl", [call(f"large-{at}") for at in range(20)])
+        report, _ = take_in(home)
+        land(home, "usage_table/2.jsonl", [call("replaced")])
+        again, _ = take_in(home)
+        told[threads] = (report, again, core_state(home))
+    report, again, state = told[1]
+    assert (report.duplicates, again.retracted) == (["usage_table/copy.jsonl"], ["usage_table/2.jsonl"])
+    assert [name for name, _ in report.rejected] == ["usage_table/empty.jsonl"]
+    assert len(state["core__usage"]) == 7 * 3 + 1 + 1 + 1 + 20 + 1
+    assert told[3] == told[1]
+
+
+def test_what_goes_wrong_with_one_of_the_files_read_ahead_is_told_and_the_rest_is_taken_in_later(tmp_path, monkeypatch):
+    home = home_settings(tmp_path, threads=3)
+    for number in range(5):
+        land(home, f"usage_table/{number}.jsonl", [call(str(number))])
+    real = intake.read_file
+
+    def failing(settings, lake, file, *args, **kwargs):
+        if file.relative_path == "2.jsonl":
+            raise OSError("the disk is gone")
+        return real(settings, lake, file, *args, **kwargs)
+
+    monkeypatch.setattr(intake, "read_file", failing)
+    with pytest.raises(OSError, match="the disk is gone"):
+        intake.ingest(home)
+    monkeypatch.setattr(intake, "read_file", real)
+    report, _ = take_in(home)
+    assert report.ingested == [f"usage_table/{number}.jsonl" for number in (2, 3, 4)]
+    assert ids(home) == ["0", "1", "2", "3", "4"]
