@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from pipelines.core import days
+from pipelines.core.known_rows import LOST
 from pipelines.core.merge import merge_core
 from pipelines.intake import staging as intake
+from pipelines.lake import Lake
 from tests.unit.lake_state import call, core_state, home_settings, land, take_in, usage
 
 
@@ -270,3 +273,33 @@ def test_any_arrival_any_replacement_and_any_rebuild_give_the_same_days(first, r
         assert grown == anew(Path(folder), home)
         take_in(home, rebuild=["2026-06-01", "2026-06-02"])
         assert core_state(home) == grown
+
+
+@pytest.mark.slow
+@hypothesis_settings(deadline=None, max_examples=12)
+@given(
+    tables=st.lists(st.lists(LINE, min_size=1, max_size=8), min_size=1, max_size=3),
+    sessions=st.lists(LINE, max_size=4),
+    late=st.lists(LINE, max_size=3),
+)
+def test_days_decided_together_are_those_decided_one_by_one(tables, sessions, late):
+    def merged(folder: Path, together: int) -> tuple[dict, list[pl.DataFrame]]:
+        home = home_settings(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(days, "_DAYS_TOGETHER", together)
+            for number, drawn in enumerate(tables):
+                told = [call(name, at, output_tokens=tokens, web_search_requests=1) for name, at, tokens in drawn]
+                land(home, f"usage_table/{number}.jsonl", told)
+            land(home, "claude_code/s.jsonl", [session_line(name, at, abs(tokens)) for name, at, tokens in sessions])
+            take_in(home)
+            land(home, "usage_table/late.jsonl", [call(name, at, output_tokens=tokens) for name, at, tokens in late])
+            take_in(home)
+        lake = Lake(home.lake)
+        return core_state(home), [pl.read_parquet(lake.path(LOST, day)) for day in lake.partitions(LOST)]
+
+    with tempfile.TemporaryDirectory() as folder:
+        state, lost = merged(Path(folder) / "one", 1)
+        together, lost_together = merged(Path(folder) / "many", 64)
+    assert together == state
+    assert len(lost_together) == len(lost)
+    assert all(mine.equals(theirs) for mine, theirs in zip(lost_together, lost, strict=True))
