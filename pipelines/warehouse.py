@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import re
 import threading
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl  # only named here: a query answers 0.2 s sooner without loading it
+    import pyarrow as pa
 
 SERVED_NAME = "marts"
 """Catalogue name under which a published database is attached; BI tools see the same, from the file name."""
@@ -88,6 +90,15 @@ _ONE_INSTANCE = threading.Lock()
 @lru_cache(maxsize=1)
 def _instance(settings: Settings) -> duckdb.DuckDBPyConnection:
     return _connect(settings, spill=str(settings.lake / ".tmp"))
+
+
+def answer(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    """All rows of a query, which is planned once: a relation is planned when it is made, and again when it is read. For
+    the queries of models that costs more than the copy of the rows that DuckDB warns of."""
+    return connection.execute(query).to_arrow_table()
+
+
+warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
 
 
 def served_session(settings: Settings) -> duckdb.DuckDBPyConnection:

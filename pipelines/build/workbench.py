@@ -21,7 +21,7 @@ from pipelines.contracts.fields import empty, polars_schema
 from pipelines.lake import MOST_WAITING, Lake, Partition, Replacement, combined_digest
 from pipelines.settings import Settings
 from pipelines.sqlmodel import SqlModel
-from pipelines.warehouse import create_view, shared_session
+from pipelines.warehouse import answer, create_view, shared_session
 
 ALL = "all"
 
@@ -114,7 +114,7 @@ class Workbench:
             if mine.shown.get(table) != files:
                 create_view(mine.connection, table, files, empty(contract_of(table)))
                 mine.shown[table] = files
-        rows = model.in_order(mine.connection.sql(model.sql).pl())
+        rows = model.in_order(pl.DataFrame(answer(mine.connection, model.sql)))
         if sight.is_empty:
             self._of_nothing[model.name] = rows
         return rows

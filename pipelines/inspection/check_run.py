@@ -198,9 +198,8 @@ def _is_in(months: Collection[str]) -> duckdb.Expression:
 
 def _ask(connection: duckdb.DuckDBPyConnection, check: SqlCheck, asked_of: str, sample_rows: int) -> CheckOutcome:
     try:
-        relation = connection.sql(check.sql)
-        names = relation.columns
-        rows = relation.fetchall()
+        rows = connection.execute(check.sql).fetchall()
+        names = [column[0] for column in connection.description or ()]
     except duckdb.Error as error:
         why = _HOME_PATH.sub(r"\1/", str(error).strip().splitlines()[0])
         return CheckOutcome(check.name, check.title, check.severity, asked_of, 1, ({"cannot be asked": why},))

@@ -16,7 +16,7 @@ from pipelines.contracts.reference import ANY
 from pipelines.errors import PriceBookError
 from pipelines.sqlmodel import shipped_models
 from pipelines.transforms.price_schedules import active_schedules
-from pipelines.warehouse import scratch_session
+from pipelines.warehouse import answer, scratch_session
 
 SEGMENT_KEYS = ("provider", "account", "model", "service_tier", "region", "segment_start")
 SEGMENT_SCHEMA: dict[str, pl.DataType] = {
@@ -95,7 +95,7 @@ def price_segments(
     with scratch_session() as connection:
         for name, frame in inputs.items():
             connection.register(name, frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
-        found = model.in_order(connection.sql(model.sql).pl())
+        found = model.in_order(pl.DataFrame(answer(connection, model.sql)))
     return found.cast(pl.Schema(SEGMENT_SCHEMA))
 
 
