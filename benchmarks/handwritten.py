@@ -1,10 +1,15 @@
 """The daily feature table in hand-written Polars, as fast as we know how: what is left of a job without its guarantees.
 
 What lives here: two passes over the log, repeated ids found by their hash and verified in full, sums per integer code,
-prices applied to the sums. What does not: a ledger, a contract, a quarantine, anything that is kept.
+prices applied to the sums; on request every request that counts is kept as well, a synced file per day. What does not:
+a contract, a quarantine, late files, anything that the next night could go on from.
 """
 
 from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 
 import polars as pl
 
@@ -12,8 +17,8 @@ _LEAVES = ("input_uncached_tokens", "cache_read_tokens", "output_tokens")
 _BY = ("usage_date", "feature_tag", "provider", "account", "model", "service_tier", "segment")
 
 
-def feature_table(log: str, prices: str, table: str) -> None:
-    """Write the table of one Parquet log."""
+def feature_table(log: str, prices: str, table: str, ledger: str = "") -> None:
+    """Write the table of one Parquet log, and the requests that count below the folder `ledger`."""
     book = pl.read_parquet(prices)
     rows = pl.scan_parquet(log).filter(pl.col("input_uncached_tokens") >= 0)
     identity = pl.struct("provider", "request_id").hash()
@@ -25,13 +30,16 @@ def feature_table(log: str, prices: str, table: str) -> None:
     edges = book["valid_from"].unique().sort()
     edges = edges.filter((edges > span["first"][0]) & (edges <= span["last"][0]))
     single = rows.filter(~is_repeated).select(*_coded(edges), *_LEAVES)
-    again = (
-        rows.filter(is_repeated)
+    told = rows.filter(is_repeated)
+    first_told = (
+        (told if ledger else told.select("request_id", "started_at", *_BY[1:6], *_LEAVES))
         .collect()
         .sort("started_at")
         .unique(subset=["provider", "request_id"], keep="first", maintain_order=True)
-        .select(*_coded(edges), *_LEAVES)
     )
+    again = first_told.select(*_coded(edges), *_LEAVES)
+    if ledger:
+        _keep(Path(ledger), rows.filter(~is_repeated), first_told, span)
     sums = [
         part.group_by(_BY).agg(pl.len().cast(pl.Int64).alias("requests"), *(pl.col(leaf).sum() for leaf in _LEAVES))
         for part in (single, again.lazy())
@@ -58,6 +66,18 @@ def feature_table(log: str, prices: str, table: str) -> None:
         .sum()
         .alias("cost_pico"),
     ).sort("usage_date", "feature", *_BY[2:6]).write_parquet(table)
+
+
+def _keep(folder: Path, single: pl.LazyFrame, again: pl.DataFrame, span: pl.DataFrame) -> None:
+    folder.mkdir(parents=True)
+    for day in pl.date_range(span["first"][0].date(), span["last"][0].date(), eager=True):
+        opens = datetime.combine(day, time(), tzinfo=UTC)
+        of_day = pl.col("started_at").is_between(opens, opens + timedelta(days=1), closed="left")
+        path = folder / f"{day}.parquet"
+        kept = pl.concat([single.filter(of_day).collect(), again.filter(of_day)])
+        kept.write_parquet(path, compression="zstd", compression_level=1, statistics=False)
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
 
 
 def _coded(edges: pl.Series) -> list[pl.Expr]:

@@ -6,6 +6,7 @@ What does not: the programs (programs.py), references with an environment of the
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,6 +58,8 @@ def _steps(job: _Job, forms: Sequence[str], extras: Sequence[str], *, is_first: 
     for form in forms:
         if form != "gz":
             steps.append(lambda form=form: job.plain(form))  # type: ignore[misc]
+        if form == "ndjson":
+            steps.append(job.converted)
         steps.append(lambda form=form: job.ours(form, with_parts=form == "parquet"))  # type: ignore[misc]
     if "plain" in extras:
         steps.append(lambda: job.plain("parquet"))
@@ -91,10 +94,24 @@ class _Job:
         label = "plain SQL" if query == "plain_sql" else f"plain SQL as {query.removeprefix('plain_')}"
         self.figures.add(f"{label}, {form}", run, self.rows)
 
+    def converted(self) -> None:
+        target = self.scratch.root / "converted.parquet"
+        run = program("converted", self.log("ndjson"), target)
+        kept = pl.scan_parquet(target).select(pl.len()).collect().item()
+        target.unlink()
+        if kept != self.rows:
+            raise SystemExit(f"{kept:,} lines of {self.rows:,} were converted")
+        self.figures.add("conversion to Parquet alone, ndjson", run, self.rows)
+
     def handwritten(self) -> None:
         run = program("handwritten", self.log("parquet"), self.scratch.prices, self.table)
         same_table(self.table, self.expected, "hand-written Polars")
         self.figures.add("hand-written Polars, parquet", run, self.rows)
+        ledger = self.scratch.root / "ledger"
+        shutil.rmtree(ledger, ignore_errors=True)
+        run = program("handwritten", self.log("parquet"), self.scratch.prices, self.table, ledger)
+        shutil.rmtree(ledger)
+        self.figures.add("hand-written Polars that keeps the requests, parquet", run, self.rows)
 
     def ours(self, form: str, *, with_parts: bool) -> None:
         """`tokenmart run`, Dagster included, on a new home; then, on what it built: nothing new, the core, the

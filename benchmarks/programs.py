@@ -44,11 +44,29 @@ def _text(name: str) -> str:
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def handwritten(log: str, prices: str, table: str) -> None:
-    """The same table in hand-written Polars."""
+def converted(log: str, target: str) -> None:
+    """JSON lines become a Parquet file of the table's columns and the id, and nothing else happens."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        _open_log(connection, "ndjson", log)
+        connection.sql("FROM requests").write_parquet(target, compression="zstd")
+
+
+def sessions_read(folder: str) -> None:
+    """DuckDB reads what a Claude Code report needs of session files, and adds it up."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("SET VARIABLE sessions = $sessions", {"sessions": f"{folder}/**/*.jsonl"})
+        connection.execute(_text("sessions")).fetchall()
+
+
+def handwritten(log: str, prices: str, table: str, ledger: str = "") -> None:
+    """The same table in hand-written Polars, with every request that counts in files below `ledger`."""
     from benchmarks.handwritten import feature_table
 
-    feature_table(log, prices, table)
+    feature_table(log, prices, table, ledger)
 
 
 def stage(name: str, home: str) -> None:
@@ -244,6 +262,8 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     for one in (
         scan,
         plain_sql,
+        converted,
+        sessions_read,
         handwritten,
         stage,
         mart_core,

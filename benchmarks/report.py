@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.figures import RESULTS, kept
 from benchmarks.plots import promises_plot, scaling_plot
-from benchmarks.targets import lines
+from benchmarks.targets import FLOORS, lines
 
 HERE = Path(__file__).parent
 WORDS = HERE / "page.md"
@@ -32,6 +32,7 @@ def write_page(results: Path = RESULTS, page: Path = PAGE) -> None:
     tables = {
         "machine": lambda _: _machine(records),
         "promises": lambda _: _promises(records),
+        "floors": lambda _: _floors(records),
         "programs": lambda suite: _programs(records, suite),
         "scaling": lambda _: _scaling(records),
         "variants": lambda _: _variants(records),
@@ -73,6 +74,11 @@ def _promises(records: Mapping[str, Record]) -> str:
     kept_ones = sum(row[-1] in {"met", "proud"} for row in rows)
     table = _table(("promise", "must", "proud", "measured", ""), rows, left=5)
     return f"{table}\n\n{kept_ones} of {len(rows)} are kept."
+
+
+def _floors(records: Mapping[str, Record]) -> str:
+    rows = [(line.what, line.must, line.values or line.verdict) for line in lines(records, FLOORS)]
+    return _table(("a part of the job alone", "the whole job must", "measured"), rows, left=3)
 
 
 def _programs(records: Mapping[str, Record], suite: str) -> str:

@@ -79,6 +79,7 @@ def measure_sessions(scratch: Scratch, entries: int, repeat: int) -> Figures:
     figures.state("bytes", sum(path.stat().st_size for path in files))
     for _ in range(repeat):
         _ccusage(scratch, figures, sessions, told)
+        figures.add("reading alone, claude_code", program("sessions_read", sessions / "projects"), told)
         landed = [(f"claude_code/{path.relative_to(sessions / 'projects')}", path) for path in files]
         with scratch.home(landed) as home:
             figures.add("whole job, claude_code", tokenmart(home, "run", "--json", environment=SESSIONS_NIGHT), told)

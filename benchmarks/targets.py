@@ -8,7 +8,7 @@ A promise is met when every look keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,10 +182,23 @@ TARGETS = (
            _fact("determinism", "marts that differ"), ""),
 )  # fmt: skip
 
+KEEPING = "hand-written Polars that keeps the requests, parquet"
+FLOORS = (
+    Target("hand-written Polars that keeps the requests ÷ plain SQL, 10 M", "job-10m", 1.0, None,
+           _ratio("job-10m", KEEPING, PLAIN)),
+    Target("hand-written Polars that keeps the requests ÷ plain SQL, 100 M", "job-100m", 0.6, None,
+           _ratio("job-100m", KEEPING, PLAIN)),
+    Target("conversion of the JSON lines to Parquet alone ÷ plain SQL on the same lines, 10 M", "job-10m", 0.7, None,
+           _ratio("job-10m", "conversion to Parquet alone, ndjson", "plain SQL, ndjson")),
+    Target("ccusage ÷ DuckDB adding up the same session files", "claude-code", 3, None,
+           _ratio("claude-code", "ccusage", "reading alone, claude_code"), at_least=True),
+)  # fmt: skip
+"""What a promise would be if its job did only a part of what it does."""
 
-def lines(results: Results) -> list[Line]:
+
+def lines(results: Results, targets: Sequence[Target] = TARGETS) -> list[Line]:
     """Every promise as one line; what was not measured says how to."""
-    return [_line(target, results) for target in TARGETS]
+    return [_line(target, results) for target in targets]
 
 
 def _line(target: Target, results: Results) -> Line:

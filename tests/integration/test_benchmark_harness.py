@@ -70,6 +70,26 @@ def test_hand_written_polars_gives_the_expected_table(bench):
     same_table(table, expected, "hand-written Polars")
 
 
+def test_hand_written_polars_keeps_each_request_once_on_its_day(bench, tmp_path):
+    folder, expected = bench
+    ledger = tmp_path / "ledger"
+    words = [str(folder / name) for name in (FORMS["parquet"], "prices.parquet", "keeping.parquet")]
+    handwritten.feature_table(*words, str(ledger))
+    same_table(folder / "keeping.parquet", expected, "hand-written Polars that keeps the requests")
+    kept = {path.stem: pl.read_parquet(path)["request_id"] for path in ledger.iterdir()}
+    assert {day: len(ids) for day, ids in kept.items()} == {
+        str(day): requests
+        for day, requests in expected.group_by("usage_date").agg(pl.col("requests").sum()).iter_rows()
+    }
+    assert pl.concat(kept.values()).is_unique().all()
+
+
+def test_lines_are_converted_whole(bench, tmp_path):
+    folder, _ = bench
+    programs.converted(str(folder / FORMS["ndjson"]), str(tmp_path / "lines.parquet"))
+    assert len(pl.read_parquet(tmp_path / "lines.parquet")) == ROWS
+
+
 def test_the_mart_is_the_expected_table(bench, tmp_path):
     folder, expected = bench
     settings = home_settings(tmp_path / "home")
