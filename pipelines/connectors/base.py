@@ -8,10 +8,10 @@ A connector only reads the fields it names (an allow-list): prompts, completions
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -98,6 +98,15 @@ class Batch:
     not_usage: int = 0
 
 
+@dataclass(frozen=True)
+class Together:
+    """What several small files hold, read at once: record numbers of `batch` count through all of them, `records` says
+    how many each has. `batch.not_usage` is not told: what is neither usage nor rejected."""
+
+    batch: Batch
+    records: Sequence[int]
+
+
 class Connector(Protocol):
     """One source. Stateless: the same file always gives the same batches, in the same order."""
 
@@ -112,6 +121,16 @@ class Connector(Protocol):
     def read(self, file: LandedFile) -> Iterator[Batch]:
         """Batches of bounded size. Raises FileRejectedError when the file as a whole is not what the source
         promises."""
+        ...
+
+
+@runtime_checkable
+class ReadsTogether(Protocol):
+    """A connector that can also read small files several at a time, as each by itself: for tools that write many."""
+
+    def read_together(self, files: Sequence[LandedFile]) -> Together | None:
+        """All of them, or None when each must be read by itself: because of what is wrong with one, or of rows without
+        an id."""
         ...
 
 

@@ -13,16 +13,16 @@ feature: rules in features.csv match the source or the session.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from pipelines.connectors.base import Batch, LandedFile, Role, canonical_usage, service_tier
+from pipelines.connectors.base import Batch, LandedFile, Role, Together, canonical_usage, service_tier
 from pipelines.connectors.native.anthropic import ANTHROPIC_SHAPE
 from pipelines.connectors.native.usage import read_usage
 from pipelines.connectors.reading.instants import parse_instants
 from pipelines.connectors.reading.json_documents import count_lines
-from pipelines.connectors.reading.json_lines import FLAG, NUMBER, TEXT, Shape
+from pipelines.connectors.reading.json_lines import FLAG, NUMBER, TEXT, Shape, read_clean_files
 from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
 from pipelines.connectors.session_files import SESSION_MERGE, copy_rank, read_session
 from pipelines.quantities import LEAF_COLUMNS
@@ -60,10 +60,22 @@ class ClaudeCode:
         """One batch. Raises FileRejectedError for a file that is too large to be one session."""
         session = read_session(file, SHAPE)
         if not session.is_empty():
-            yield _batch(session)
+            yield _batch(session.with_columns(pl.lit(0, dtype=pl.Int64).alias("file_number")))
+
+    def read_together(self, files: Sequence[LandedFile]) -> Together | None:
+        """Sessions are many and small: what is done to one costs more than reading it."""
+        sessions = read_clean_files([file.path for file in files], SHAPE)
+        if sessions is None:
+            return None
+        batch = _batch(sessions)
+        if not isinstance(batch.usage, pl.DataFrame) or batch.usage["request_id"].null_count():
+            return None
+        counts = dict(sessions.group_by("file_number").len().iter_rows())
+        return Together(batch, [counts.get(number, 0) for number in range(len(files))])
 
 
 def _batch(session: pl.DataFrame) -> Batch:
+    """session: of one file or of several, told apart by `file_number`."""
     message = pl.col("message").struct
     frame = session.with_columns(
         message.field("id").replace("", None).alias("message_id"),
@@ -108,7 +120,9 @@ def _named(read: pl.DataFrame) -> pl.DataFrame:
     key = pl.coalesce("message_id", pl.col("requestId").replace("", None))
     is_side = pl.col("isSidechain").fill_null(False)
     total = pl.sum_horizontal(LEAF_COLUMNS).sum().over("record_number")
-    first_seen = pl.when(key.is_null()).then(pl.col("started_at")).otherwise(pl.col("started_at").min().over(key))
+    first_seen = (
+        pl.when(key.is_null()).then(pl.col("started_at")).otherwise(pl.col("started_at").min().over(key, "file_number"))
+    )
     ranked = read.with_columns(
         key.alias("request_id"),
         pl.col("sessionId").replace("", None).alias("session_id"),

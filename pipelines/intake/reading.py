@@ -7,9 +7,10 @@ What lives here: read → sift → stage for one file. What does not: which file
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import pandera.polars as pa
 import polars as pl
 
 from pipelines.connectors import registry
-from pipelines.connectors.base import REJECT_SCHEMA, Batch, LandedFile
+from pipelines.connectors.base import REJECT_SCHEMA, Batch, LandedFile, ReadsTogether, Together
 from pipelines.contracts.billing import CoreBilling
 from pipelines.contracts.fields import conform, polars_schema
 from pipelines.contracts.infrastructure import CoreInfrastructureSamples
 from pipelines.contracts.usage import CoreFetchedBuckets, CoreProviderUsage, CoreQuarantine
+from pipelines.errors import FileRejectedError
 from pipelines.intake.landing import FoundFile
 from pipelines.intake.unpacking import opened
 from pipelines.lake import Lake
@@ -122,6 +124,64 @@ def read_file(
             contract = CoreFetchedBuckets if table == "core__fetched_buckets" else KEPT_PER_FILE[table][0]
             small[table] = conform(pl.concat(frames), contract)
     return ReadFile(file, small, _quarantine(rejected, file), records, not_usage)
+
+
+def read_files(settings: Settings, lake: Lake, files: Sequence[FoundFile]) -> list[ReadFile | FileRejectedError]:
+    """Read files of one source and account, each as read_file does; small ones at once where their connector can."""
+    connector = registry.connector(files[0].source)
+    if len(files) > 1 and isinstance(connector, ReadsTogether):
+        with ExitStack() as stack, suppress(FileRejectedError):
+            landed = [stack.enter_context(opened(file, settings.lake / ".spool")) for file in files]
+            together = connector.read_together(landed)
+            if together is not None:
+                counted = [connector.count_records(file) for file in landed]
+                return _apart(settings, lake, files, landed[0], counted, together)
+    outcomes: list[ReadFile | FileRejectedError] = []
+    for file in files:
+        try:
+            outcomes.append(read_file(settings, lake, file, by_itself=False))
+        except FileRejectedError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def _apart(
+    settings: Settings,
+    lake: Lake,
+    files: Sequence[FoundFile],
+    first: LandedFile,
+    counted: Sequence[int],
+    together: Together,
+) -> list[ReadFile | FileRejectedError]:
+    """Checked at once, and given to each file what is its own."""
+    usage = together.batch.usage
+    sifted = None if usage is None or not len(usage) else sift_usage(usage, first, settings.hash_key, ContentIds())
+    rejected = [*together.batch.rejected, *([] if sifted is None else [sifted.rejected])]
+    read: list[ReadFile | FileRejectedError] = []
+    before = 0
+    for file, records, own_count in zip(files, together.records, counted, strict=True):
+        is_mine = pl.col("record_number").is_between(before + 1, before + records)
+        entries = [frame.filter(is_mine).with_columns(pl.col("record_number") - before) for frame in rejected]
+        told = {number for frame in entries for number in frame["record_number"]}
+        target = staging(lake, file.landed_file)
+        shutil.rmtree(target, ignore_errors=True)
+        if sifted is not None:
+            mine = _records(sifted.piece, before, records)
+            told.update(mine.varying["record_number"])
+            if len(mine):
+                named = mine.with_constants(pl.Series("landed_file", [file.landed_file]))
+                _stage_days(named, file.source, target, 0, None)
+        read.append(ReadFile(file, {}, _quarantine(entries, file), own_count, records - len(told)))
+        before += records
+    return read
+
+
+def _records(piece: Piece, before: int, records: int) -> Piece:
+    """The rows of some records, which are then counted from 1; rows stand by record."""
+    numbers = piece.varying["record_number"]
+    start, end = numbers.search_sorted(pl.Series([before + 1, before + records + 1]))
+    mine = piece.part(start, end - start)
+    return replace(mine, varying=mine.varying.with_columns(pl.col("record_number") - before))
 
 
 def _sifted(

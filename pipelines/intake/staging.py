@@ -17,10 +17,12 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.connectors import registry
+from pipelines.connectors.base import ReadsTogether
 from pipelines.contracts.usage import CoreLandedFiles
 from pipelines.errors import FileRejectedError
+from pipelines.intake import reading
 from pipelines.intake.landing import FoundFile, Ledger, stands_as_found, survey
-from pipelines.intake.reading import KEPT_PER_FILE, ReadFile, read_file, stage, staging
+from pipelines.intake.reading import KEPT_PER_FILE, ReadFile, staging
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 
@@ -28,6 +30,8 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
 
 _SMALL_FILE_BYTES = 8 * 2**20
+_BYTES_TOGETHER = 16 * 2**20
+_FILES_TOGETHER = 64
 
 
 @dataclass
@@ -77,19 +81,44 @@ def _read_in_order(
 ) -> Iterator[tuple[FoundFile, Callable[[], ReadFile]]]:
     """Each file with what reads it. Small ones are read while earlier ones are taken in: most of what reading a small
     file costs is waiting."""
-    reading: dict[str, Future[ReadFile]] = {}
-    coming = 0
+    groups = _small_files(ledger, files) if settings.threads > 1 else iter(())
+    coming: dict[str, tuple[Future[list[ReadFile | FileRejectedError]], int]] = {}
     with ThreadPoolExecutor(settings.threads) as beside:
-        for at, file in enumerate(files):
-            coming = max(coming, at)
-            while settings.threads > 1 and coming < len(files) and len(reading) <= settings.threads:
-                small = files[coming]
-                is_new = small.landed_file not in reading and ledger.owner(small.landed_file) is None
-                if is_new and small.size_bytes <= _SMALL_FILE_BYTES:
-                    reading[small.landed_file] = beside.submit(read_file, settings, lake, small, by_itself=False)
-                coming += 1
-            begun = reading.pop(file.landed_file, None)
-            yield file, partial(read_file, settings, lake, file) if begun is None else begun.result
+        for file in files:
+            while len({future for future, _ in coming.values()}) <= settings.threads and (group := next(groups, None)):
+                begun = beside.submit(reading.read_files, settings, lake, group)
+                coming |= {small.landed_file: (begun, place) for place, small in enumerate(group)}
+            ahead = coming.pop(file.landed_file, None)
+            yield file, partial(reading.read_file, settings, lake, file) if ahead is None else partial(_outcome, *ahead)
+
+
+def _outcome(read: Future[list[ReadFile | FileRejectedError]], place: int) -> ReadFile:
+    outcome = read.result()[place]
+    if isinstance(outcome, FileRejectedError):
+        raise outcome
+    return outcome
+
+
+def _small_files(ledger: Ledger, files: Sequence[FoundFile]) -> Iterator[list[FoundFile]]:
+    """New small files, each by itself or with those after it that their connector can read at once."""
+    seen: set[str] = set()
+    group: list[FoundFile] = []
+    for file in files:
+        if file.landed_file in seen or file.size_bytes > _SMALL_FILE_BYTES or ledger.owner(file.landed_file):
+            continue
+        seen.add(file.landed_file)
+        if group and not _go_together(group, file):
+            yield group
+            group = []
+        group.append(file)
+    if group:
+        yield group
+
+
+def _go_together(group: Sequence[FoundFile], file: FoundFile) -> bool:
+    is_alike = (file.source, file.account) == (group[0].source, group[0].account)
+    has_room = sum(one.size_bytes for one in (*group, file)) <= _BYTES_TOGETHER and len(group) < _FILES_TOGETHER
+    return is_alike and has_room and isinstance(registry.connector(file.source), ReadsTogether)
 
 
 def _take_in(
@@ -194,7 +223,7 @@ def restage_lost_pieces(settings: Settings, lake: Lake, ledger: Ledger) -> list[
     lost = {name for name, pieces, boot in known if boot != _boot() or len(_pieces(lake, name)) != pieces}
     found = {file.landed_file: file for file in ledger.found(settings, lost) if stands_as_found(file)} if lost else {}
     for name, file in sorted(found.items()):
-        ledger.correct(name, **stage(settings, lake, file))
+        ledger.correct(name, **reading.stage(settings, lake, file))
         add_pending(lake, name)
     return sorted(lost - set(found))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,28 @@ def read_json_lines(path: Path, shape: Shape, *, chunk_rows: int = CHUNK_ROWS) -
     )
 
 
+def read_clean_files(paths: Sequence[Path], shape: Shape) -> pl.DataFrame | None:
+    """The rows of several small files, one file after the other, as read_json_lines gives them; `record_number` counts
+    through all of them, and `file_number` says which of `paths` a row is of. None when a line of any of them does not
+    fit: then each is to be read by itself."""
+    columns = {name: _sql_type(kind) for name, kind in shape.items()}
+    names = [str(path) for path in paths]
+    parameters = {"paths": names, "columns": columns, "longest": _LONGEST_LINES[0]}
+    with _database().cursor() as session:
+        session.execute("SET TimeZone='UTC'")
+        try:
+            rows = pl.DataFrame(session.sql(_TYPED_TOGETHER, params=parameters).to_arrow_table())
+        except (duckdb.Error, OSError):
+            return None
+    numbers = {path: number for number, path in enumerate(names)}
+    return rows.drop("_path").with_columns(
+        rows["_path"].replace_strict(numbers, return_dtype=pl.Int64).alias("file_number"),
+        pl.int_range(1, len(rows) + 1, dtype=pl.Int64, eager=True).alias("record_number"),
+        pl.lit(False).alias("is_malformed"),
+        pl.lit(None, dtype=pl.String).alias("type_error"),
+    )
+
+
 class _DirtyFileError(Exception):
     """The strict pass met a line or value that does not fit, or a line that is longer than the buffer."""
 
@@ -78,6 +100,12 @@ class _DirtyFileError(Exception):
 _TYPED = """
 SELECT * FROM read_json(
     $path, format='newline_delimited', columns=$columns, maximum_object_size=$longest, ignore_errors=$lenient
+)
+"""
+
+_TYPED_TOGETHER = """
+SELECT * FROM read_json(
+    $paths, format='newline_delimited', columns=$columns, maximum_object_size=$longest, filename='_path'
 )
 """
 

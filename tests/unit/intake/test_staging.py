@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from pipelines.core.merge import merge_core
-from pipelines.intake import landing, unpacking
+from pipelines.intake import landing, reading, unpacking
 from pipelines.intake import staging as intake
 from pipelines.intake.landing import Ledger
 from pipelines.lake import Lake
@@ -173,7 +173,7 @@ def test_a_file_that_grows_while_it_settles_waits_for_the_next_run(tmp_path, mon
 def test_a_file_that_is_written_to_while_it_is_read_waits_for_the_next_run(tmp_path, monkeypatch):
     home = home_settings(tmp_path)
     path = land(home, "usage_table/a.jsonl", [call("a")])
-    real = intake.read_file
+    real = reading.read_file
 
     def meanwhile(*args, **kwargs):
         read = real(*args, **kwargs)
@@ -181,9 +181,9 @@ def test_a_file_that_is_written_to_while_it_is_read_waits_for_the_next_run(tmp_p
             stream.write(lines(call("b")))
         return read
 
-    monkeypatch.setattr(intake, "read_file", meanwhile)
+    monkeypatch.setattr(reading, "read_file", meanwhile)
     assert intake.ingest(home).unsettled == ["usage_table/a.jsonl"]
-    monkeypatch.setattr(intake, "read_file", real)
+    monkeypatch.setattr(reading, "read_file", real)
     take_in(home)
     assert ids(home) == ["a", "b"]
 
@@ -253,7 +253,7 @@ def test_files_read_side_by_side_give_what_one_after_the_other_gives(tmp_path, m
         land(home, "usage_table/copy.jsonl", (home.landing / "usage_table/3.jsonl").read_bytes())
         land(home, "usage_table/empty.jsonl", b"")
         land(home, "usage_table/late.jsonl", lines(call("late")) + b"not json\n")
-        land(home, "usage_table/packed.jsonl.gz", gzip.compress(lines(call("packed"))))
+        land(home, "usage_table/packed.jsonl.gz", gzip.compress(lines(call("packed")), mtime=0))
         monkeypatch.setattr(intake, "_SMALL_FILE_BYTES", (home.landing / "usage_table/7.jsonl").stat().st_size)
         land(home, "usage_table/large.jsonl", [call(f"large-{at}") for at in range(20)])
         report, _ = take_in(home)
@@ -271,17 +271,17 @@ def test_what_goes_wrong_with_one_of_the_files_read_ahead_is_told_and_the_rest_i
     home = home_settings(tmp_path, threads=3)
     for number in range(5):
         land(home, f"usage_table/{number}.jsonl", [call(str(number))])
-    real = intake.read_file
+    real = reading.read_file
 
     def failing(settings, lake, file, *args, **kwargs):
         if file.relative_path == "2.jsonl":
             raise OSError("the disk is gone")
         return real(settings, lake, file, *args, **kwargs)
 
-    monkeypatch.setattr(intake, "read_file", failing)
+    monkeypatch.setattr(reading, "read_file", failing)
     with pytest.raises(OSError, match="the disk is gone"):
         intake.ingest(home)
-    monkeypatch.setattr(intake, "read_file", real)
+    monkeypatch.setattr(reading, "read_file", real)
     report, _ = take_in(home)
     assert report.ingested == [f"usage_table/{number}.jsonl" for number in (2, 3, 4)]
     assert ids(home) == ["0", "1", "2", "3", "4"]

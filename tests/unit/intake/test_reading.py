@@ -1,0 +1,105 @@
+"""Small files that are read at once give what each gives by itself."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from pipelines.connectors import registry
+from pipelines.errors import FileRejectedError
+from pipelines.intake.landing import Ledger, survey
+from pipelines.intake.reading import ReadFile, read_file, read_files, staging
+from pipelines.lake import Lake
+from pipelines.piece_files import open_piece
+from pipelines.transforms.canonical_rows import ROWS_SCHEMA
+from tests.unit.lake_state import home_settings, land
+
+
+def entry(message_id, output, second, **fields):
+    told = {"input_tokens": 3, "output_tokens": output, "cache_read_input_tokens": 7}
+    message = {"id": message_id, "role": "assistant", "model": "claude-sonnet-4-5", "usage": told}
+    at = f"2026-10-0{1 + second // 60}T23:59:{second % 60:02d}Z"
+    return {"type": "assistant", "timestamp": at, "message": message, "sessionId": "s", **fields}
+
+
+LINE = st.one_of(
+    st.builds(entry, st.sampled_from("abc"), st.integers(0, 3), st.sampled_from([0, 59, 60, 90])),
+    st.builds(entry, st.sampled_from("ab"), st.sampled_from([2.5, -4]), st.just(1)),
+    st.builds(entry, st.just("c"), st.just(5), st.just(2), isSidechain=st.booleans()),
+    st.builds(entry, st.just("d"), st.just(5), st.just(2), timestamp=st.sampled_from([None, "yesterday"])),
+    st.just({"type": "user", "timestamp": "2026-10-01T10:00:00Z", "message": {"role": "user"}}),
+)
+ODD = st.sampled_from(["not json", "[]", json.dumps(entry("", 5, 3)), ""])
+
+
+def told(home, file, outcome):
+    """Everything that is known of a file after it was read."""
+    if isinstance(outcome, FileRejectedError):
+        return str(outcome)
+    assert isinstance(outcome, ReadFile)
+    paths = sorted(staging(Lake(home.lake), file.landed_file).glob("*/*.arrow"))
+    rows = [
+        open_piece(path).frame([name for name in ROWS_SCHEMA if name in open_piece(path).columns]) for path in paths
+    ]
+    return (
+        outcome.records,
+        outcome.not_usage,
+        outcome.quarantine.to_dicts(),
+        [(path.parent.name, row) for path, frame in zip(paths, rows, strict=True) for row in frame.to_dicts()],
+    )
+
+
+@hypothesis_settings(deadline=None, max_examples=25)
+@given(files=st.lists(st.lists(LINE, max_size=5), min_size=2, max_size=5), odd=st.none() | ODD)
+def test_sessions_read_at_once_are_those_read_one_by_one(files, odd):
+    with tempfile.TemporaryDirectory() as folder:
+        home = home_settings(Path(folder))
+        for number, lines in enumerate(files):
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            land(home, f"claude_code/p/{number}.jsonl", text + (odd or "") * (number == 1) + "\n" * number)
+        lake = Lake(home.lake)
+        found = survey(home, Ledger(lake), registry.SOURCES).fresh
+        unique = list({file.landed_file: file for file in found}.values())
+        alone = []
+        for file in unique:
+            try:
+                alone.append(told(home, file, read_file(home, lake, file)))
+            except FileRejectedError as error:
+                alone.append(str(error))
+        outcomes = read_files(home, lake, unique)
+        together = [told(home, file, outcome) for file, outcome in zip(unique, outcomes, strict=True)]
+    assert together == alone
+
+
+@pytest.mark.parametrize("bad", ["not json", json.dumps(entry("", 5, 3))])
+def test_a_line_that_does_not_fit_has_each_file_read_by_itself(tmp_path, bad):
+    """What is wrong with one is then named for it alone; a message without an id is numbered by its own file."""
+    home = home_settings(tmp_path)
+    paths = [land(home, f"claude_code/p/{n}.jsonl", json.dumps(entry("a", n, 3)) + "\n") for n in range(2)]
+    files = survey(home, Ledger(Lake(home.lake)), registry.SOURCES).fresh
+    connector = registry.connector("claude_code")
+    both = connector.read_together(files)
+    assert (list(both.records), both.batch.usage["record_number"].to_list()) == ([1, 1], [1, 2])
+    paths[1].write_text(json.dumps(entry("a", 1, 3)) + "\n" + bad + "\n")
+    assert connector.read_together(files) is None
+
+
+def test_records_of_pieces_are_counted_from_one_in_each_file(tmp_path):
+    home = home_settings(tmp_path)
+    for number in range(3):
+        land(home, f"claude_code/p/{number}.jsonl", [entry("abc"[number], 1, at) for at in range(number + 1)])
+    lake = Lake(home.lake)
+    files = survey(home, Ledger(lake), registry.SOURCES).fresh
+    outcomes = read_files(home, lake, files)
+    assert [outcome.records for outcome in outcomes] == [1, 2, 3]
+    for file, outcome in zip(files, outcomes, strict=True):
+        [path] = staging(lake, file.landed_file).glob("any/*.arrow")
+        rows = open_piece(path).frame(["landed_file", "record_number"])
+        assert rows["record_number"].to_list() == list(range(1, outcome.records + 1))
+        assert rows["landed_file"].unique().to_list() == [file.landed_file]
