@@ -100,6 +100,8 @@ def decide_days(
     del pool
     decided = pl.concat(shares).sort(*PROVENANCE)
     del shares
+    if len(sought) == 1:  # of a large day there is no room for a copy
+        return [_settled(sought[0], decided)]
     mine = decided.partition_by("usage_date", as_dict=True)
     return [_settled(found, mine.get((date.fromisoformat(found.day),), decided.clear())) for found in sought]
 
