@@ -201,7 +201,7 @@ class _Roller:
 
     def roll_up(self, days: Sequence[_StaleDay]) -> list[Partition]:
         """Write the roll-ups of some days; gives the cut that each has."""
-        rows_of = _Rows([self.lake.path("core__usage", day.key) for day in days if day.rows])
+        rows_of = self._rows_of(days)
         grains = self._grains(days, rows_of)
         usage = self._usage(days, rows_of, grains)
         for day in days:
@@ -227,12 +227,21 @@ class _Roller:
             # One day's counts can be too large for the rows of all of them, and what is refused is named by its day.
             if len(days) == 1:
                 raise
-            alone = [self._usage([day], self._rows_of(day), {day.key: grains[day.key]}) for day in days if day.rows]
+            alone = [self._usage([day], self._rows_of([day]), {day.key: grains[day.key]}) for day in days if day.rows]
             return {key: rows for one in alone for key, rows in one.items()}
         return {str(day): mine for (day,), mine in rows.partition_by("usage_date", as_dict=True).items()}
 
-    def _rows_of(self, day: _StaleDay) -> _Rows:
-        return _Rows([self.lake.path("core__usage", day.key)])
+    def _rows_of(self, days: Sequence[_StaleDay]) -> _Rows:
+        paths = {day.key: self.lake.path("core__usage", day.key) for day in days if day.rows}
+        for day, path in paths.items():
+            if not path.exists():
+                raise ContractError(
+                    "the requests of a day are gone from the lake",
+                    where=f"lake/core__usage/{day}.parquet",
+                    expected="the file that the lake's index knows",
+                    next_move=f"compute the day from the raw files again: tokenmart backfill --from {day} --to {day}",
+                )
+        return _Rows(list(paths.values()))
 
     def _meters_of(self, day: str, grain: Grain) -> pl.DataFrame:
         has_rows = day in self.meters and self.meters[day].rows > 0

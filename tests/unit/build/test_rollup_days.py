@@ -65,6 +65,15 @@ def test_a_sum_beyond_the_contract_is_refused_with_its_day(tmp_path):
     assert caught.value.where == "int__usage_rollup/2026-06-03"
 
 
+def test_a_day_whose_file_is_gone_is_named_and_not_rolled_up_as_empty(tmp_path):
+    settings = held(tmp_path, 1, 2)
+    Lake(settings.lake).path("core__usage", "2026-06-03").unlink()
+    with pytest.raises(ContractError, match="gone from the lake") as caught:
+        rollup_days.roll_up_days(settings)
+    assert caught.value.where == "lake/core__usage/2026-06-03.parquet"
+    assert "--from 2026-06-03" in caught.value.next_move
+
+
 def test_days_are_the_same_to_the_byte_however_many_are_rolled_up_together(tmp_path, monkeypatch):
     together = held(tmp_path / "together", 1, 2, 3)
     rollup_days.roll_up_days(together)
