@@ -18,7 +18,7 @@ from pipelines.errors import SettingsError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SHIPPED_REFERENCE = PROJECT_ROOT / "data" / "reference"
 SQL_ROOT = PROJECT_ROOT / "sql"
-CODE_VERSION = "2026.11.3"
+CODE_VERSION = "2026.11.4"
 """Raised by hand whenever the same input would give other numbers; part of every snapshot's manifest."""
 
 
