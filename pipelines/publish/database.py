@@ -10,8 +10,10 @@ outcome is the same, everything is loaded.
 from __future__ import annotations
 
 import shutil
+from calendar import monthrange
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -250,8 +252,14 @@ def within_months(columns: Mapping[str, str], months: Collection[str]) -> str:
         return "false"
     if month_column(columns) == "month":
         return f"month IN ({', '.join(text_literal(month) for month in months)})"
-    firsts = ", ".join(f"DATE {text_literal(f'{month}-01')}" for month in months)
-    return f"date_trunc('month', usage_date) IN ({firsts})"
+    # Rows are stored by day: of a range, unlike of a function of the day, DuckDB reads only what can hold it.
+    return " OR ".join(f"(usage_date BETWEEN {_first_and_last(month)})" for month in sorted(months))
+
+
+def _first_and_last(month: str) -> str:
+    year, number = map(int, month.split("-"))
+    days = (date(year, number, day) for day in (1, monthrange(year, number)[1]))
+    return " AND ".join(f"DATE {text_literal(str(day))}" for day in days)
 
 
 def same_columns(table: str, paths: Sequence[Path]) -> None:
