@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.figures import RESULTS, kept
 from benchmarks.plots import promises_plot, scaling_plot
-from benchmarks.targets import FLOORS, lines
+from benchmarks.targets import FLOORS, KEEPING, lines
 
 HERE = Path(__file__).parent
 WORDS = HERE / "page.md"
@@ -100,12 +100,16 @@ def _programs(records: Mapping[str, Record], suite: str) -> str:
     return "\n\n".join([f"{record['title'][:1].upper()}{record['title'][1:]}.", _table(head, rows), *skipped])
 
 
+_PARTS = ("stage ", "contract ", "conversion ", KEEPING)
+"""Programs that do a part of a job only: how they grow is not shown."""
+
+
 def _sized(records: Mapping[str, Record]) -> dict[str, dict[int, dict[str, float]]]:
     """Program → rows → seconds a million and peak, for the programs measured at more than one size."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     for suite in SIZES:
         for name, run in records.get(suite, {}).get("programs", {}).items():
-            if run["rows"] and not name.startswith(("stage ", "contract ")):
+            if run["rows"] and not name.startswith(_PARTS):
                 millions = run["rows"] / 1e6
                 found.setdefault(name, {})[run["rows"]] = {
                     "clock": run["wall"] / millions,
