@@ -12,12 +12,13 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conventions.tracked_files import ROOT, tracked_files
+
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
-    *sorted(ROOT.glob("*/README.md")),
+    *(path for path in tracked_files() if path.match("*/README.md") and path.parent.parent == ROOT),
 ]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 MAKE_TARGET = re.compile(r"`make ([a-z-]+)")
