@@ -1,6 +1,6 @@
 """The first asset: what lies in landing/ and what became of each file.
 
-What lives here: core__landed_files. What does not: reading files (pipelines/intake/staging.py), merging their rows
+What lives here: core__landed_files. What does not: reading files (pipelines/intake/reading.py), merging their rows
 (core.py).
 """
 

@@ -1,7 +1,7 @@
 """Pieces: rows on their way from a landed file into a core day, each repeated value kept once.
 
 What lives here: a piece, and making one from a frame. What does not: pieces on disk (piece_files.py), which rows a
-piece holds (intake/staging.py), which of them stay (core/days.py).
+piece holds (intake/reading.py), which of them stay (core/days.py).
 Most columns of a log hold one value all along (zero tokens of rare classes, one account): a piece keeps it once. Most
 texts are few (models, features, people): a piece keeps each once, and rows hold its number. So what is done to texts is
 done once per text, and rows are grouped, copied and written as small integers.

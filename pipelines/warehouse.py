@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import polars as pl  # only named here: a query answers 0.2 s sooner without loading it
     import pyarrow as pa
 
+warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)  # `answer` says why
+
 SERVED_NAME = "marts"
 """Catalogue name under which a published database is attached; BI tools see the same, from the file name."""
 
@@ -96,9 +98,6 @@ def answer(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
     """All rows of a query, which is planned once: a relation is planned when it is made, and again when it is read. For
     the queries of models that costs more than the copy of the rows that DuckDB warns of."""
     return connection.execute(query).to_arrow_table()
-
-
-warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
 
 
 def served_session(settings: Settings) -> duckdb.DuckDBPyConnection:

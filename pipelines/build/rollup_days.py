@@ -39,6 +39,7 @@ _HELD_BYTES = 32 * 2**20
 """Files that are no larger together are read once and kept while they are rolled up."""
 _ROWS_TOGETHER = 500_000
 _DAYS_TOGETHER = 64
+"""Days are rolled up together while they have no more rows than this, and are no more than these."""
 
 
 @dataclass

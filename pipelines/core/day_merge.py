@@ -40,10 +40,7 @@ class DecidedDay:
 
     def rows_with(self, hashes: pl.Series) -> pl.DataFrame:
         """All rows, accepted or lost, whose id hash is one of `hashes`."""
-        wanted = hashes.implode()
-        mine = [piece.only(id_hashes(piece.varying).is_in(wanted)) for piece in self.pieces]
-        lost = self.lost.filter(id_hashes(self.lost).is_in(wanted)).select(list(ROWS_SCHEMA))
-        return pl.concat([lost, *(as_rows(piece) for piece in mine if len(piece))])
+        return _rows_with(hashes, self.pieces, self.lost.select(list(ROWS_SCHEMA)))
 
     def counts(self) -> list[tuple[str, int, int, int, int]]:
         """(landed_file, accepted, duplicate, superseded, quarantined): records by what became of them."""
@@ -126,9 +123,7 @@ class _SoughtDay:
 
     def rows_with(self, hashes: pl.Series) -> pl.DataFrame:
         """All rows whose id hash is one of `hashes`."""
-        wanted = hashes.implode()
-        mine = [_rows_at(piece, id_hashes(piece.varying).is_in(wanted)) for piece in self.pieces]
-        return pl.concat([self.loose.filter(id_hashes(self.loose).is_in(wanted)), *mine])
+        return _rows_with(hashes, self.pieces, self.loose)
 
     def forget_candidates(self) -> None:
         """Let go of them once they are put together; that there were some is remembered."""
@@ -234,6 +229,12 @@ def _as_long_as(pieces: Sequence[Piece], values: pl.Series) -> Iterator[pl.Serie
     for piece in pieces:
         yield values.slice(at, len(piece))
         at += len(piece)
+
+
+def _rows_with(hashes: pl.Series, pieces: Sequence[Piece], loose: pl.DataFrame) -> pl.DataFrame:
+    wanted = hashes.implode()
+    mine = [_rows_at(piece, id_hashes(piece.varying).is_in(wanted)) for piece in pieces]
+    return pl.concat([loose.filter(id_hashes(loose).is_in(wanted)), *mine])
 
 
 def _rows_at(piece: Piece, mask: pl.Series) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Core days: staged request rows become the de-duplicated, final rows of each UTC day.
 
 What lives here: which days are merged, from which rows, in which order, and writing them. What does not: reading files
-(intake/staging.py), deciding a day (day_merge.py), provider usage and bills (buckets.py).
+(intake/reading.py), deciding a day (day_merge.py), provider usage and bills (buckets.py).
 The result is a pure function of the live files: merging new rows into a day gives what a rebuild from raw would give.
 """
 

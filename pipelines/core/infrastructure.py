@@ -1,7 +1,7 @@
 """Core infrastructure: telemetry and cost allocations of machines, cut by UTC day and summed by hour.
 
 What lives here: writing core__infrastructure for the days that changed. What does not: from samples to hours
-(transforms/telemetry_hours.py), reading files (intake/staging.py), what an hour costs (infrastructure_tables.py). Every
+(transforms/telemetry_hours.py), reading files (intake/reading.py), what an hour costs (infrastructure_tables.py). Every
 live
 file's own samples stand in lake/parsed__core__infrastructure_samples; a day is always written again from all files that
 touch it or the day after, so files may come in any order and overlap.

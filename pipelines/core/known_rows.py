@@ -1,7 +1,7 @@
 """What is known of a UTC day of requests before it is decided: rows that stand in the lake, are staged, or moved here.
 
 What lives here: putting them together, and taking out what no longer counts. What does not: deciding them
-(day_merge.py), staged files (intake/staging.py).
+(day_merge.py), staged files (intake/reading.py).
 Rows that lost are kept whole beside the day (core__usage_lost): when a better telling comes, or the winner's file goes,
 the day is decided again from the same set of rows. So merging new rows gives what a rebuild from the raw files would
 give.

@@ -1,7 +1,7 @@
-"""Reading one landed file: its bytes become checked rows, and what cannot be a row becomes a quarantine entry.
+"""Reading landed files: their bytes become checked rows, and what cannot be a row becomes a quarantine entry.
 
-What lives here: read → sift → stage for one file. What does not: which files, in which order, and the ledger
-(staging.py), any format (connectors/).
+What lives here: read → sift → stage, for one file and for small ones that are read at once. What does not: which files,
+in which order, and the ledger (staging.py), any format (connectors/).
 """
 
 from __future__ import annotations
@@ -162,16 +162,17 @@ def _apart(
     for file, records, own_count in zip(files, together.records, counted, strict=True):
         is_mine = pl.col("record_number").is_between(before + 1, before + records)
         entries = [frame.filter(is_mine).with_columns(pl.col("record_number") - before) for frame in rejected]
-        told = {number for frame in entries for number in frame["record_number"]}
+        told = [pl.Series("record_number", dtype=pl.Int64), *(frame["record_number"] for frame in entries)]
         target = staging(lake, file.landed_file)
         shutil.rmtree(target, ignore_errors=True)
         if sifted is not None:
             mine = _records(sifted.piece, before, records)
-            told.update(mine.varying["record_number"])
+            told.append(mine.varying["record_number"])
             if len(mine):
                 named = mine.with_constants(pl.Series("landed_file", [file.landed_file]))
                 _stage_days(named, file.source, target, 0, None)
-        read.append(ReadFile(file, {}, _quarantine(entries, file), own_count, records - len(told)))
+        not_usage = records - pl.concat(told).n_unique()
+        read.append(ReadFile(file, {}, _quarantine(entries, file), own_count, not_usage))
         before += records
     return read
 
