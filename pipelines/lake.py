@@ -1,9 +1,8 @@
 """The lake: Parquet partitions that are replaced as a whole, and the index that says what they were built from.
 
-What lives here: validate → write aside → fsync → rename, reading a partition, the partition index, the writer's lock.
-What does not: what a row means (contracts/), which rows to write (core/, build/, sql/).
-A partition is one file with a fixed name, `lake/<table>/<key>.parquet`; key is a UTC day, a month, or `all`. A
-partition is
+What lives here: validate → write aside → fsync → rename, reading a partition, the writer's lock. What does not: the
+index's transactions (lake_index.py), what a row means (contracts/), which rows to write (core/, build/, sql/).
+A partition is one file with a fixed name, `lake/<table>/<key>.parquet`; key is a UTC day, a month, or `all`. It is
 replaced also when the new data is empty. Integer and decimal columns only; writing the same frame gives the same bytes.
 """
 
@@ -15,11 +14,10 @@ import io
 import os
 import shutil
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +25,7 @@ from pathlib import Path
 import pandera.polars as pa
 import polars as pl
 
+from pipelines import lake_index
 from pipelines.contracts.fields import breaches, polars_schema
 from pipelines.errors import BusyError, ContractError
 
@@ -133,27 +132,14 @@ class Lake:
         finally:
             replacement.drop()
 
-    @contextmanager
-    def index(self) -> Iterator[sqlite3.Connection]:
-        """The index database, inside one transaction that commits when the block ends well.
+    def index(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The index database, inside one transaction that commits when the block ends well (lake_index.py)."""
+        return lake_index.transaction(self.root)
 
-        While a thread holds `writing()`, its blocks share one connection, unless one stands inside another.
-        """
-        kept = _KEPT.connections.pop(self.root, None)
-        try:
-            with nullcontext(kept) if kept is not None else closing(self._connect()) as connection, connection:
-                yield connection
-        finally:
-            if kept is not None:
-                _KEPT.connections[self.root] = kept
-
-    def _connect(self) -> sqlite3.Connection:
-        self.root.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.root / "index.sqlite", timeout=30)
-        # A journal that is kept costs half of one that is made and removed each time; both are synced.
-        connection.execute("PRAGMA journal_mode=PERSIST")
-        connection.executescript(_INDEX_TABLES)
-        return connection
+    def one_commit(self) -> AbstractContextManager[None]:
+        """What the blocks inside this one tell the index is committed at its end, as far as it was told whole. The
+        caller holds `writing()`."""
+        return lake_index.one_commit(self.root)
 
     @contextmanager
     def writing(self, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[None]:
@@ -178,22 +164,8 @@ class Lake:
                         ) from None
                     time.sleep(0.2)
             shutil.rmtree(self.root / _ASIDE, ignore_errors=True)
-            with closing(self._connect()) as connection:
-                _KEPT.connections[self.root] = connection
-                try:
-                    yield
-                finally:
-                    _KEPT.connections.pop(self.root, None)
-
-
-class _Kept(threading.local):
-    """The connections of the writers of this thread, by the lake's root."""
-
-    def __init__(self) -> None:
-        self.connections: dict[Path, sqlite3.Connection] = {}
-
-
-_KEPT = _Kept()
+            with lake_index.kept_open(self.root):
+                yield
 
 
 class Replacement:
@@ -274,14 +246,6 @@ class Replacement:
         for _, aside in self._waiting.values():
             aside.unlink(missing_ok=True)
         self._waiting, self._gone = {}, set()
-
-
-_INDEX_TABLES = """
-CREATE TABLE IF NOT EXISTS partitions (
-    table_name TEXT NOT NULL, key TEXT NOT NULL, rows INTEGER NOT NULL, sha256 TEXT NOT NULL, signature TEXT NOT NULL,
-    PRIMARY KEY (table_name, key)
-) WITHOUT ROWID;
-"""
 
 
 def enforce(contract: type[pa.DataFrameModel], frame: pl.DataFrame, where: str) -> None:

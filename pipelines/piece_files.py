@@ -7,6 +7,7 @@ A partition's bytes depend on its rows and their order alone, not on the pieces 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -84,16 +85,13 @@ def _arrow(values: pl.Series) -> pa.Array:
 
 
 def _packed(constants: pl.DataFrame) -> bytes:
-    sink = pa.BufferOutputStream()
-    table = constants.to_arrow(compat_level=pl.CompatLevel.oldest())
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return base64.b64encode(sink.getvalue().to_pybytes())
+    sink = io.BytesIO()
+    constants.write_ipc_stream(sink, compat_level=pl.CompatLevel.oldest())
+    return base64.b64encode(sink.getvalue())
 
 
 def _unpacked(packed: bytes) -> pl.DataFrame:
-    with pa.ipc.open_stream(base64.b64decode(packed)) as reader:
-        return pl.DataFrame(pl.from_arrow(reader.read_all()))
+    return pl.read_ipc_stream(base64.b64decode(packed))
 
 
 def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameModel], path: Path) -> int:

@@ -20,20 +20,20 @@ import polars as pl
 from pipelines.connectors import registry
 from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine, CoreUsage
 from pipelines.core.day_merge import IDS, DecidedDay, conflicts_of, decide_days, duplicates_of
-from pipelines.core.known_rows import LOST, KnownRows, held_rows
+from pipelines.core.known_rows import LOST, KnownRows, as_rows, held_rows, in_one
 from pipelines.core.request_homes import RequestHomes
 from pipelines.core.rows_in_transit import forget_transit, keep_in_transit
 from pipelines.intake.landing import Ledger, stands_as_found
-from pipelines.intake.reading import stage, staging
+from pipelines.intake.reading import stage
 from pipelines.intake.staging import (
     Progress,
-    clear_pending,
     mark_for_merge,
     mark_for_rebuild,
     pending_files,
     pending_merges,
     pending_rebuilds,
     restage_lost_pieces,
+    staged_pieces,
 )
 from pipelines.lake import MOST_WAITING, Lake, Replacement
 from pipelines.piece_files import open_piece, write_partition
@@ -74,11 +74,12 @@ def merge_usage_days(
     report.missing_raw = restage_lost_pieces(settings, lake, ledger)
     merger = _Merger(lake, ledger, precedence, afresh)
     pending = pending_files(lake)
-    merger.cover(pending, None)
+    for landed_file, staged_in in pending.items():
+        merger.cover(landed_file, staged_in, None)
     again, missing = _reread(settings, lake, ledger, afresh, set(pending))
     report.missing_raw = sorted({*report.missing_raw, *missing})
     for landed_file, whole in again.items():
-        merger.cover([landed_file], None if whole else frozenset(afresh))
+        merger.cover(landed_file, landed_file, None if whole else frozenset(afresh))
     merger.gather()
     touched = {*merger.pieces, *merger.moved, *merger.leaving, *afresh, *pending_merges(lake)}
     touched |= ledger.days_of(file for file, days in merger.covered.items() if days is None).get(_USAGE, set())
@@ -130,7 +131,9 @@ class _Merger:
         self.afresh = afresh
         self.live = sorted(ledger.live_files())
         self.covered: dict[str, frozenset[str] | None] = {}
+        self.staged: dict[str, list[str]] = {}
         self.pieces: dict[str, list[Path]] = {}
+        self.away: dict[Path, pl.Series] = {}
         self.moved: dict[str, list[pl.DataFrame]] = {}
         self.leaving: dict[str, list[tuple[str, pl.DataFrame]]] = {}
         self.homes: dict[str, RequestHomes] = {}
@@ -138,34 +141,54 @@ class _Merger:
         self.last: DecidedDay | None = None
         self.ids_were: pl.Series | None = None
 
-    def cover(self, landed_files: Iterable[str], days: frozenset[str] | None) -> None:
-        """These files are staged, for all their days (None) or some: what the lake holds of them there is void."""
-        for landed_file in landed_files:
-            self.covered[landed_file] = days
+    def cover(self, landed_file: str, staged_in: str, days: frozenset[str] | None) -> None:
+        """This file is staged, for all its days (None) or some: what the lake holds of it there is void."""
+        self.covered[landed_file] = days
+        self.staged.setdefault(staged_in, []).append(landed_file)
 
     def gather(self) -> None:
         """Sort staged pieces by day; rows of sources with global keys go to the day on which their call was first
         seen."""
-        homeless: dict[str, list[Piece]] = {}
-        for landed_file, days in self.covered.items():
-            paths = sorted(staging(self.lake, landed_file).glob("*/*.arrow"))
+        homeless: dict[str, list[Path]] = {}
+        for staged_in, files in self.staged.items():
+            paths = staged_pieces(self.lake, staged_in)
             if not paths:
                 continue
             source = open_piece(paths[0]).constants["source"].item()
             if registry.has_global_keys(source):
-                homeless.setdefault(source, []).extend(open_piece(path) for path in paths)
+                homeless.setdefault(source, []).extend(paths)
                 continue
+            wanted = self.covered[files[0]]
             for path in paths:
                 day = path.parent.name
-                if days is None or day in days:
+                if wanted is None or day in wanted:
                     self.pieces.setdefault(day, []).append(path)
-        for source, pieces in homeless.items():
-            self._send_home(source, pieces)
+        for source, paths in homeless.items():
+            self._send_home(source, paths)
 
-    def _send_home(self, source: str, pieces: list[Piece]) -> None:
+    def _open(self, path: Path) -> Piece:
+        """A staged piece, without rows of files that were read with it and do not count any more."""
+        piece = open_piece(path)
+        if "landed_file" in piece.constants.columns:
+            return piece
+        gone = piece.values("landed_file") - set(self.covered)
+        return piece.only(~piece.is_one_of("landed_file", pl.Series(sorted(gone)))) if gone else piece
+
+    def _send_home(self, source: str, paths: list[Path]) -> None:
         home = self.homes[source] = RequestHomes(self.lake, source, self.afresh)
-        for day, rows in home.send(pieces, self._left_behind(source)).items():
-            self.moved.setdefault(day, []).append(rows)
+        pieces = [self._open(path) for path in paths]
+        told = pl.concat([piece.frame([*KEY, "usage_date"]) for piece in pieces])
+        homes = home.find(told, self._left_behind(source))
+        is_away = homes != told["usage_date"]
+        at = 0
+        for path, piece in zip(paths, pieces, strict=True):
+            away, at_home = is_away.slice(at, len(piece)), homes.slice(at, len(piece))
+            at += len(piece)
+            if away.any():
+                self._move(as_rows(piece.only(away)).with_columns(at_home.filter(away)))
+                self.away[path] = away
+            if not away.all():
+                self.pieces.setdefault(path.parent.name, []).append(path)
         moves = home.moves()
         if not moves:
             return
@@ -174,9 +197,11 @@ class _Merger:
         mark_for_rebuild(self.lake, {_USAGE: {*moves, *goals}})
         for day, keys in moves.items():
             self.leaving.setdefault(day, []).append((source, keys))
-            rows = home.rows_to_move(day, keys).filter(self._stays(day))
-            for (goal,), piece in rows.partition_by("usage_date", as_dict=True).items():
-                self.moved.setdefault(str(goal), []).append(piece)
+            self._move(home.rows_to_move(day, keys).filter(self._stays(day)))
+
+    def _move(self, rows: pl.DataFrame) -> None:
+        for (day,), mine in rows.partition_by("usage_date", as_dict=True).items():
+            self.moved.setdefault(str(day), []).append(mine)
 
     def _left_behind(self, source: str) -> pl.DataFrame:
         """Calls on days afresh that no raw file tells any more, but the lake still holds."""
@@ -226,7 +251,12 @@ class _Merger:
         known = held_rows(self.lake, day, self._stays(day))
         for source, keys in self.leaving.get(day, []):
             known = known.without(source, keys)
-        known.pieces += [open_piece(path) for path in self.pieces.pop(day, [])]
+        for path in self.pieces.pop(day, []):
+            away = self.away.pop(path, None)
+            piece = self._open(path)
+            known.pieces.append(piece if away is None else piece.only(~away))
+        if any("landed_file" not in piece.constants.columns for piece in known.pieces):
+            known.pieces = [in_one(known.pieces)]
         if day in self.moved:
             known.loose = pl.concat([known.loose, *self.moved.pop(day)])
         return known
@@ -326,12 +356,3 @@ def _write_hashes(ids: pl.Series, path: Path) -> int:
     """Hashes are noise: packing them costs time and saves nothing."""
     ids.to_frame().write_parquet(path, compression="uncompressed")
     return len(ids)
-
-
-def finish(lake: Lake) -> None:
-    """Everything staged is merged: forget what was pending and its staging files."""
-    clear_pending(lake, pending_files(lake))
-    root = lake.root / ".staged"
-    if root.is_dir():
-        for leftover in root.iterdir():
-            clear_pending(lake, [leftover.name])

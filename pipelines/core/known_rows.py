@@ -9,6 +9,7 @@ give.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -29,8 +30,8 @@ PROVENANCE = ["landed_file", "record_number", "part"]
 
 @dataclass
 class KnownRows:
-    """What is known of a day: `pieces` of one file each, `loose` rows (lost before, or moved here), `meters` of the
-    pieces."""
+    """What is known of a day: `pieces` of one file each, or one piece with the rows of all files in order, `loose` rows
+    (lost before, or moved here), `meters` of the pieces."""
 
     pieces: list[Piece] = field(default_factory=list)
     loose: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ROWS_SCHEMA))
@@ -63,12 +64,26 @@ class KnownRows:
         return KnownRows(pieces, pl.concat([others(self.loose), rows]), others(self.meters))
 
 
-def as_rows(piece: Piece) -> pl.DataFrame:
-    """A piece's rows with the columns of ROWS_SCHEMA; meters that it does not have are NULL."""
-    absent = [name for name in METERS if name not in piece.columns]
-    present = [name for name in ROWS_SCHEMA if name not in absent]
+def as_rows(piece: Piece, columns: Collection[str] = tuple(ROWS_SCHEMA)) -> pl.DataFrame:
+    """A piece's rows with columns of ROWS_SCHEMA; meters that it does not have are NULL."""
+    absent = [name for name in METERS if name in columns and name not in piece.columns]
+    present = [name for name in columns if name not in absent]
     nulls = [pl.lit(None, dtype=ROWS_SCHEMA[name]).alias(name) for name in absent]
-    return piece.frame(present).with_columns(nulls).select(list(ROWS_SCHEMA))
+    return piece.frame(present).with_columns(nulls).select(list(columns))
+
+
+def in_one(pieces: Sequence[Piece]) -> Piece:
+    """The rows of several pieces in the order of file and record."""
+    first = pieces[0].constants
+    alike = [
+        name
+        for name in first.columns
+        if name not in PROVENANCE
+        and all(name in one.constants.columns and one.constants[name].equals(first[name]) for one in pieces)
+    ]
+    varying = [name for name in ROWS_SCHEMA if name not in alike]
+    rows = pl.concat([as_rows(piece, varying) for piece in pieces])
+    return narrow(Piece(rows.sort(*PROVENANCE), first.select(alike)))
 
 
 def held_rows(lake: Lake, day: str, stays: pl.Expr) -> KnownRows:

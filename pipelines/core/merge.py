@@ -13,10 +13,10 @@ import polars as pl
 
 from pipelines.contracts.usage import CoreLandedFiles
 from pipelines.core.buckets import merge_bucket_days
-from pipelines.core.days import finish, merge_usage_days
+from pipelines.core.days import merge_usage_days
 from pipelines.core.infrastructure import merge_infrastructure_days
 from pipelines.intake.landing import Ledger
-from pipelines.intake.staging import Progress
+from pipelines.intake.staging import Progress, clear_pending
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.transforms.reference_tables import BY_ASSET, load_table
@@ -43,7 +43,7 @@ def merge_core(settings: Settings, rebuild: Iterable[str] = (), progress: Progre
         machines = merge_infrastructure_days(settings, days, progress)
         if usage.days or buckets or machines:
             lake.write("core__landed_files", "all", Ledger(lake).frame(), CoreLandedFiles)
-        finish(lake)
+        clear_pending(lake)
     return CoreReport(usage.days, buckets, machines, usage.missing_raw)
 
 

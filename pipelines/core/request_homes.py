@@ -1,9 +1,9 @@
 """Requests with global keys: every telling of a call, on whatever day, belongs to the day on which the call was first
 seen.
 
-What lives here: the index of those days (core__request_days, one partition per source) and sending rows there. What
-does
-not: merging a day (day_merge.py). Agent logs tell one call again in every session that was resumed or branched from it.
+What lives here: the index of those days (core__request_days, one partition per source). What does not: sending rows
+there (days.py), merging a day (day_merge.py). Agent logs tell one call again in every session that was resumed or
+branched from it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from pipelines.core.known_rows import LOST, as_rows
+from pipelines.core.known_rows import LOST
 from pipelines.lake import Lake
-from pipelines.pieces import Piece
 from pipelines.transforms.canonical_rows import ROWS_SCHEMA
 from pipelines.transforms.deduplication import KEY
 
@@ -23,7 +22,7 @@ _DAY = "usage_date"
 
 
 class RequestHomes:
-    """The days of one source's calls, before and after the rows at hand are sent home."""
+    """The days of one source's calls, before and after what the rows at hand tell."""
 
     def __init__(self, lake: Lake, source: str, afresh: set[str]) -> None:
         """afresh: days that are rebuilt from raw files; what was known of their calls is told again by those files."""
@@ -34,16 +33,15 @@ class RequestHomes:
         self._known = empty if known is None else known.filter(~pl.col(_DAY).cast(pl.String).is_in(sorted(afresh)))
         self._index = self._known
 
-    def send(self, pieces: list[Piece], left_behind: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """Day → rows of `pieces` that belong there.
+    def find(self, told: pl.DataFrame, left_behind: pl.DataFrame) -> pl.Series:
+        """The day that each row of `told` belongs to.
 
-        left_behind: KEY and `usage_date` of rows on days afresh whose raw files are gone; they stay where they are.
+        told: KEY and `usage_date` of rows at hand. left_behind: the same of rows on days afresh whose raw files are
+        gone; they stay where they are.
         """
-        rows = pl.concat([as_rows(piece) for piece in pieces])
-        first = pl.concat([self._known, left_behind, rows.select(self._known.columns)])
+        first = pl.concat([self._known, left_behind, told.select(self._known.columns)])
         self._index = first.group_by(KEY).agg(pl.col(_DAY).min())
-        sent = rows.drop(_DAY).join(self._index, on=KEY, how="left").select(list(ROWS_SCHEMA))
-        return {str(day): piece for (day,), piece in sent.partition_by(_DAY, as_dict=True).items()}
+        return told.select(KEY).join(self._index, on=KEY, how="left", maintain_order="left")[_DAY]
 
     def moves(self) -> Mapping[str, pl.DataFrame]:
         """Day → KEY and new `usage_date` of calls that were known there and turned out to be older."""

@@ -19,8 +19,8 @@ from pipelines.contracts.usage import CoreLandedFiles, CoreQuarantine
 from pipelines.core.merge import merge_core
 from pipelines.errors import FileRejectedError, NotFoundError, UsageError
 from pipelines.intake.landing import FoundFile, Ledger, unseen
-from pipelines.intake.reading import stage, staging
-from pipelines.intake.staging import Progress, add_pending, mark_for_rebuild
+from pipelines.intake.reading import stage
+from pipelines.intake.staging import Progress, add_pending, mark_for_rebuild, staged_pieces
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 
@@ -185,9 +185,12 @@ def _stage_again(settings: Settings, lake: Lake, ledger: Ledger, file: FoundFile
             ledger.record(file, "rejected", landed_at, reason_code=error.code, reason=str(error))
         return str(error)
     ledger.record(file, "ingested", landed_at, **facts)
-    add_pending(lake, file.landed_file)
-    now = {path.name for path in staging(lake, file.landed_file).glob("*") if path.is_dir()}
-    left = {table: touched - now if table == "core__usage" else touched for table, touched in days.items()}
+    add_pending(lake, file.landed_file, file.landed_file)
+    now = {piece.parent.name for piece in staged_pieces(lake, file.landed_file)}
+    is_told_again = not registry.has_global_keys(file.source)
+    left = {
+        table: touched - now if table == "core__usage" and is_told_again else touched for table, touched in days.items()
+    }
     mark_for_rebuild(lake, {table: touched for table, touched in left.items() if touched})
     return None
 

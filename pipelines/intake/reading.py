@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ from pipelines.contracts.usage import CoreFetchedBuckets, CoreProviderUsage, Cor
 from pipelines.errors import FileRejectedError
 from pipelines.intake.landing import FoundFile
 from pipelines.intake.unpacking import opened
-from pipelines.lake import Lake
+from pipelines.lake import Lake, combined_digest
 from pipelines.piece_files import write_piece
-from pipelines.pieces import Piece
+from pipelines.pieces import CODE, Piece
 from pipelines.prefetch import ahead
 from pipelines.settings import Settings
 from pipelines.transforms.canonical_rows import ContentIds, SiftedUsage, sift_dated, sift_usage
@@ -40,7 +41,6 @@ PARSED_TABLES: dict[str, tuple[type[pa.DataFrameModel], str]] = {
 """Small tables of which every landed file's own rows are kept (lake/parsed__…), because a newer file replaces
 buckets."""
 
-_ANY_DAY = "any"
 SAMPLES = "core__infrastructure_samples"
 KEPT_PER_FILE: dict[str, tuple[type[pa.DataFrameModel], str]] = {
     **PARSED_TABLES,
@@ -49,17 +49,18 @@ KEPT_PER_FILE: dict[str, tuple[type[pa.DataFrameModel], str]] = {
 """The same for samples of machines: a series goes on from file to file, so differences need the samples of both."""
 
 
-def staging(lake: Lake, landed_file: str) -> Path:
-    """Where a file's request rows wait for their days to be merged."""
-    return lake.root / ".staged" / landed_file
+def staging(lake: Lake, staged_in: str) -> Path:
+    """The folder in which request rows wait for their days to be merged, a folder of pieces for each day."""
+    return lake.root / ".staged" / staged_in
 
 
 @dataclass(frozen=True)
 class ReadFile:
-    """What a file held beside its request rows, which wait in its staging folder: rows of small tables, quarantine
-    entries, and counts for the ledger."""
+    """What a file held beside its request rows: rows of small tables, quarantine entries, and counts for the ledger.
+    The request rows wait in the staging folder `staged_in`, those of files read at once in one for all of them."""
 
     file: FoundFile
+    staged_in: str
     parsed: Mapping[str, pl.DataFrame]
     quarantine: pl.DataFrame
     records: int
@@ -114,7 +115,7 @@ def read_file(
             rejected.extend(batch.rejected)
             if sifted is not None:
                 rejected.append(sifted.rejected)
-                _stage_days(sifted.piece, file.source, target, number, only_days)
+                _stage_days(sifted.piece, target, number, only_days)
             _sift_small(batch, landed, parsed, rejected)
         if counting is not None:
             records = counting.result()
@@ -123,7 +124,7 @@ def read_file(
         if frames:
             contract = CoreFetchedBuckets if table == "core__fetched_buckets" else KEPT_PER_FILE[table][0]
             small[table] = conform(pl.concat(frames), contract)
-    return ReadFile(file, small, _quarantine(rejected, file), records, not_usage)
+    return ReadFile(file, file.landed_file, small, _quarantine(rejected, file), records, not_usage)
 
 
 def read_files(settings: Settings, lake: Lake, files: Sequence[FoundFile]) -> list[ReadFile | FileRejectedError]:
@@ -153,36 +154,44 @@ def _apart(
     counted: Sequence[int],
     together: Together,
 ) -> list[ReadFile | FileRejectedError]:
-    """Checked at once, and given to each file what is its own."""
+    """Checked and staged at once, and given to each file what is its own."""
     usage = together.batch.usage
     sifted = None if usage is None or not len(usage) else sift_usage(usage, first, settings.hash_key, ContentIds())
-    rejected = [*together.batch.rejected, *([] if sifted is None else [sifted.rejected])]
+    rejected = [frame for frame in (*together.batch.rejected, *([sifted.rejected] if sifted else [])) if len(frame)]
+    names = [file.landed_file for file in files]
+    ends = pl.Series(together.records, dtype=pl.Int64).cum_sum()
+    staged_in = combined_digest(names)[:16]
+    target = staging(lake, staged_in)
+    shutil.rmtree(target, ignore_errors=True)
+    told = [frame["record_number"] for frame in rejected]
+    if sifted is not None:
+        told.append(sifted.piece.varying["record_number"])
+        _stage_days(_by_file(sifted.piece, names, ends), target, 0, None)
+    used = [0] * len(files)
+    if told:
+        for place, records in _places(pl.concat(told).unique(), ends).value_counts().iter_rows():
+            used[place] = records
     read: list[ReadFile | FileRejectedError] = []
-    before = 0
-    for file, records, own_count in zip(files, together.records, counted, strict=True):
+    for place, (file, records, own_count) in enumerate(zip(files, together.records, counted, strict=True)):
+        before = ends[place] - records
         is_mine = pl.col("record_number").is_between(before + 1, before + records)
         entries = [frame.filter(is_mine).with_columns(pl.col("record_number") - before) for frame in rejected]
-        told = [pl.Series("record_number", dtype=pl.Int64), *(frame["record_number"] for frame in entries)]
-        target = staging(lake, file.landed_file)
-        shutil.rmtree(target, ignore_errors=True)
-        if sifted is not None:
-            mine = _records(sifted.piece, before, records)
-            told.append(mine.varying["record_number"])
-            if len(mine):
-                named = mine.with_constants(pl.Series("landed_file", [file.landed_file]))
-                _stage_days(named, file.source, target, 0, None)
-        not_usage = records - pl.concat(told).n_unique()
-        read.append(ReadFile(file, {}, _quarantine(entries, file), own_count, not_usage))
-        before += records
+        read.append(ReadFile(file, staged_in, {}, _quarantine(entries, file), own_count, records - used[place]))
     return read
 
 
-def _records(piece: Piece, before: int, records: int) -> Piece:
-    """The rows of some records, which are then counted from 1; rows stand by record."""
+def _places(records: pl.Series, ends: pl.Series) -> pl.Series:
+    """Of each record number that counts through several files, in which of them it is; ends: their last numbers."""
+    return ends.search_sorted(records)
+
+
+def _by_file(piece: Piece, names: Sequence[str], ends: pl.Series) -> Piece:
+    """Rows of several files that name their own, and count records from 1 in each."""
     numbers = piece.varying["record_number"]
-    start, end = numbers.search_sorted(pl.Series([before + 1, before + records + 1]))
-    mine = piece.part(start, end - start)
-    return replace(mine, varying=mine.varying.with_columns(pl.col("record_number") - before))
+    places = _places(numbers, ends)
+    before = ends.shift(1, fill_value=0)
+    mine = piece.without("landed_file").with_numbers("landed_file", places.cast(CODE), pl.Series(names))
+    return replace(mine, varying=mine.varying.with_columns(numbers - before.gather(places)))
 
 
 def _sifted(
@@ -196,11 +205,7 @@ def _sifted(
             yield batch, sift_usage(batch.usage, landed, settings.hash_key, ids)
 
 
-def _stage_days(piece: Piece, source: str, target: Path, number: int, only_days: frozenset[str] | None) -> None:
-    """A piece for each day; where keys are global, the merge finds the days, and a file's rows stay together."""
-    if registry.has_global_keys(source) and only_days is None:
-        write_piece(piece, target / _ANY_DAY / f"{number:06d}.arrow")
-        return
+def _stage_days(piece: Piece, target: Path, number: int, only_days: frozenset[str] | None) -> None:
     for day, rows in piece.by_day():
         if len(rows) and (only_days is None or day in only_days):
             write_piece(rows, target / day / f"{number:06d}.arrow")
@@ -228,10 +233,15 @@ def _sift_small(
         )
 
 
+@cache
+def _no_entries() -> pl.DataFrame:
+    return conform(pl.DataFrame(schema={**REJECT_SCHEMA, "usage_date": pl.Date()}), CoreQuarantine)
+
+
 def _quarantine(rejected: list[pl.DataFrame], file: FoundFile) -> pl.DataFrame:
     entries = [frame for frame in rejected if len(frame)]
     if not entries:
-        return conform(pl.DataFrame(schema={**REJECT_SCHEMA, "usage_date": pl.Date()}), CoreQuarantine)
+        return _no_entries()
     frame = pl.concat(entries, how="diagonal").with_columns(
         pl.lit(file.source).alias("source"), pl.lit(file.landed_file).alias("landed_file")
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from pipelines.connectors import registry
@@ -30,8 +31,8 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
 
 _SMALL_FILE_BYTES = 8 * 2**20
-_BYTES_TOGETHER = 16 * 2**20
-_FILES_TOGETHER = 64
+_BYTES_TOGETHER = 64 * 2**20
+_FILES_TOGETHER = 256
 
 
 @dataclass
@@ -61,10 +62,15 @@ def ingest(settings: Settings, progress: Progress | None = None) -> IntakeReport
         found = survey(settings, ledger, registry.SOURCES)
         report = IntakeReport(unknown_sources=found.unknown_sources, known=found.known)
         report.unsettled = [_name(file) for file in found.unsettled]
-        for done, (file, read) in enumerate(_read_in_order(settings, lake, ledger, found.fresh)):
-            if progress:
-                progress(f"reading {_name(file)}", done, len(found.fresh))
-            _take_in(settings, lake, ledger, file, read, report)
+        coming = enumerate(_read_in_order(settings, lake, ledger, found.fresh))
+        while some := list(islice(coming, 1)):
+            with lake.one_commit():
+                for done, (file, read) in chain(some, islice(coming, _FILES_TOGETHER - 1)):
+                    if progress:
+                        progress(f"reading {_name(file)}", done, len(found.fresh))
+                    _take_in(settings, lake, ledger, file, read, report)
+                    if file.size_bytes > _SMALL_FILE_BYTES:
+                        break
         if found.fresh or not lake.path("core__landed_files", "all").exists():
             lake.write("core__landed_files", "all", ledger.frame(), CoreLandedFiles)
         if progress:
@@ -140,7 +146,8 @@ def _take_in(
         report.duplicates.append(_name(file))
         return
     try:
-        facts = read().keep(lake)
+        outcome = read()
+        facts = outcome.keep(lake)
     except FileRejectedError as error:
         shutil.rmtree(staging(lake, file.landed_file), ignore_errors=True)
         ledger.record(file, "rejected", settings.now(), reason_code=error.code, reason=str(error))
@@ -150,7 +157,7 @@ def _take_in(
         forget_parsed(lake, file.landed_file)
         report.unsettled.append(_name(file))
         return
-    add_pending(lake, file.landed_file)
+    add_pending(lake, file.landed_file, outcome.staged_in)
     ledger.record(file, "ingested", settings.now(), **facts)
     report.ingested.append(_name(file))
 
@@ -178,7 +185,7 @@ def forget_parsed(lake: Lake, landed_file: str) -> None:
 
 
 _PENDING_TABLES = """
-CREATE TABLE IF NOT EXISTS pending_files (landed_file TEXT PRIMARY KEY, pieces INTEGER, boot TEXT);
+CREATE TABLE IF NOT EXISTS pending_files (landed_file TEXT PRIMARY KEY, pieces INTEGER, boot TEXT, staged_in TEXT);
 CREATE TABLE IF NOT EXISTS pending_rebuilds (table_name TEXT, usage_date TEXT, PRIMARY KEY (table_name, usage_date));
 CREATE TABLE IF NOT EXISTS pending_merges (usage_date TEXT PRIMARY KEY);
 """
@@ -188,6 +195,10 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def _prepare_pending(lake: Lake) -> None:
     with lake.index() as index:
         index.executescript(_PENDING_TABLES)
+        columns = {row[1] for row in index.execute("PRAGMA table_info(pending_files)")}
+        if "staged_in" not in columns:  # what an earlier version staged is not laid out like this: it is read again
+            index.execute("ALTER TABLE pending_files ADD COLUMN staged_in TEXT")
+            index.execute("UPDATE pending_files SET staged_in = landed_file, boot = 'earlier version'")
 
 
 def _boot() -> str:
@@ -195,21 +206,23 @@ def _boot() -> str:
     return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
 
 
-def _pieces(lake: Lake, landed_file: str) -> list[Path]:
-    return sorted(staging(lake, landed_file).glob("*/*.arrow"))
+def staged_pieces(lake: Lake, staged_in: str) -> list[Path]:
+    """The pieces in a staging folder, in the order in which they were read; the folder of each is its day."""
+    return sorted(staging(lake, staged_in).glob("*/*.arrow"))
 
 
-def add_pending(lake: Lake, landed_file: str) -> None:
-    """Remember that a staged file's days must be merged."""
-    pieces = _pieces(lake, landed_file)
+def add_pending(lake: Lake, landed_file: str, staged_in: str) -> None:
+    """Remember that the days of a file must be merged, whose rows are staged there."""
+    pieces = staged_pieces(lake, staged_in)
     boot = _boot()
     if not boot:
         for path in pieces:
             with path.open("rb") as piece:
                 os.fsync(piece.fileno())
-    _prepare_pending(lake)
     with lake.index() as index:
-        index.execute("INSERT OR REPLACE INTO pending_files VALUES (?, ?, ?)", (landed_file, len(pieces), boot))
+        index.execute(
+            "INSERT OR REPLACE INTO pending_files VALUES (?, ?, ?, ?)", (landed_file, len(pieces), boot, staged_in)
+        )
 
 
 def restage_lost_pieces(settings: Settings, lake: Lake, ledger: Ledger) -> list[str]:
@@ -219,20 +232,21 @@ def restage_lost_pieces(settings: Settings, lake: Lake, ledger: Ledger) -> list[
     """
     _prepare_pending(lake)
     with lake.index() as index:
-        known = index.execute("SELECT landed_file, pieces, boot FROM pending_files").fetchall()
-    lost = {name for name, pieces, boot in known if boot != _boot() or len(_pieces(lake, name)) != pieces}
+        known = index.execute("SELECT landed_file, pieces, boot, staged_in FROM pending_files").fetchall()
+    stand = {staged_in: len(staged_pieces(lake, staged_in)) for staged_in in {row[3] for row in known}}
+    lost = {name for name, pieces, boot, staged_in in known if boot != _boot() or stand[staged_in] != pieces}
     found = {file.landed_file: file for file in ledger.found(settings, lost) if stands_as_found(file)} if lost else {}
     for name, file in sorted(found.items()):
         ledger.correct(name, **reading.stage(settings, lake, file))
-        add_pending(lake, name)
+        add_pending(lake, name, name)
     return sorted(lost - set(found))
 
 
-def pending_files(lake: Lake) -> list[str]:
-    """Files staged and not merged yet."""
+def pending_files(lake: Lake) -> dict[str, str]:
+    """Files staged and not merged yet, with the staging folder of each."""
     _prepare_pending(lake)
     with lake.index() as index:
-        return [row[0] for row in index.execute("SELECT landed_file FROM pending_files ORDER BY landed_file")]
+        return dict(index.execute("SELECT landed_file, staged_in FROM pending_files ORDER BY landed_file"))
 
 
 def mark_for_rebuild(lake: Lake, days: dict[str, set[str]]) -> None:
@@ -256,7 +270,6 @@ def pending_rebuilds(lake: Lake) -> dict[str, set[str]]:
 
 def mark_for_merge(lake: Lake, days: Iterable[str]) -> None:
     """Remember days of requests that must be decided again, because rows that they hold no longer count."""
-    _prepare_pending(lake)
     with lake.index() as index:
         index.executemany("INSERT OR REPLACE INTO pending_merges VALUES (?)", [(day,) for day in days])
 
@@ -268,11 +281,11 @@ def pending_merges(lake: Lake) -> list[str]:
         return [row[0] for row in index.execute("SELECT usage_date FROM pending_merges ORDER BY usage_date")]
 
 
-def clear_pending(lake: Lake, landed_files: Iterable[str]) -> None:
+def clear_pending(lake: Lake) -> None:
     """All days are merged: nothing waits any more."""
+    _prepare_pending(lake)
     with lake.index() as index:
-        index.executemany("DELETE FROM pending_files WHERE landed_file = ?", [(file,) for file in landed_files])
+        index.execute("DELETE FROM pending_files")
         index.execute("DELETE FROM pending_rebuilds")
         index.execute("DELETE FROM pending_merges")
-    for file in landed_files:
-        shutil.rmtree(staging(lake, file), ignore_errors=True)
+    shutil.rmtree(lake.root / ".staged", ignore_errors=True)

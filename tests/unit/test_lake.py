@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import sqlite3
+from contextlib import closing
 
 import pandera.polars as pa
 import polars as pl
@@ -179,6 +181,43 @@ def test_a_failed_index_change_is_undone(lake):
     with pytest.raises(ZeroDivisionError):
         forget_and_fail()
     assert list(lake.partitions("core__x")) == ["all"]
+
+
+def test_what_is_told_in_one_commit_is_seen_by_others_at_its_end(lake):
+    with lake.writing(), lake.one_commit():
+        lake.write("core__x", "1", FRAME, None)
+        lake.write("core__x", "2", FRAME, None)
+        with closing(sqlite3.connect(lake.root / "index.sqlite")) as other:
+            assert other.execute("SELECT count(*) FROM partitions").fetchall() == [(0,)]
+        assert list(lake.partitions("core__x")) == ["1", "2"]
+    assert list(lake.partitions("core__x")) == ["1", "2"]
+
+
+def test_a_failure_between_two_changes_of_one_commit_leaves_the_first(lake):
+    def write_and_fail():
+        with lake.writing(), lake.one_commit():
+            lake.write("core__x", "1", FRAME, None)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    assert list(lake.partitions("core__x")) == ["1"]
+
+
+def test_a_failure_in_the_middle_of_a_change_undoes_the_commit(lake):
+    def fail_while_telling():
+        with lake.one_commit():
+            lake.write("core__x", "1", FRAME, None)
+            with lake.index() as index:
+                index.execute("UPDATE partitions SET rows = 7")
+                raise ZeroDivisionError
+
+    with lake.writing():
+        with pytest.raises(ZeroDivisionError):
+            fail_while_telling()
+        with lake.one_commit():
+            lake.write("core__x", "2", FRAME, None)
+    assert list(lake.partitions("core__x")) == ["2"]
 
 
 def test_digests_of_parts_depend_on_order_and_borders():

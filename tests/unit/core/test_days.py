@@ -236,6 +236,73 @@ def test_staged_pieces_that_were_lost_are_read_again_from_raw(tmp_path):
     assert counted(home) == {"r": 5, "s": 5}
 
 
+def sessions(home) -> None:
+    """Six session files over three days; each holds the days in turn, and a later one repeats a call of an earlier."""
+    for number in range(6):
+        lines = [
+            session_line(
+                f"m{number}{place}", f"2026-06-0{1 + (number + place) % 3}T1{place}:00:00Z", 10 * number + place
+            )
+            for place in range(3)
+        ]
+        again = session_line(f"m{number - 1}0", "2026-06-07T10:00:00Z", 90)
+        land(home, f"claude_code/p/{number}.jsonl", [*lines, *([again] if number else [])])
+
+
+def test_sessions_read_at_once_in_any_company_give_the_same_days(tmp_path, monkeypatch):
+    states = []
+    for threads, at_once in ((1, 1), (2, 2), (2, 256)):
+        monkeypatch.setattr(intake, "_FILES_TOGETHER", at_once)
+        home = home_settings(tmp_path / f"{threads}-{at_once}", threads=threads)
+        sessions(home)
+        intake.ingest(home)
+        staged = [folder for folder in (home.lake / ".staged").iterdir() if any(folder.iterdir())]
+        assert len(staged) == {1: 6, 2: 3, 256: 1}[at_once]
+        merge_core(home)
+        states.append(core_state(home))
+    assert states[0] == states[1] == states[2]
+    told_again = {f"m{number}0": 90 for number in range(5)}
+    own = {f"m{number}{place}": 10 * number + place for number in range(6) for place in range(3)}
+    assert counted(home) == own | told_again
+
+
+def test_a_session_that_changes_before_it_is_merged_takes_nothing_of_its_company_away(tmp_path):
+    home = home_settings(tmp_path / "home", threads=2)
+    sessions(home)
+    intake.ingest(home)
+    land(home, "claude_code/p/3.jsonl", [session_line("m30", "2026-06-02T10:00:00Z", 5)])
+    land(home, "claude_code/p/0.jsonl", [session_line("m00", "2026-06-09T10:00:00Z", 4)])
+    intake.ingest(home)
+    merge_core(home)
+    assert {name: n for name, n in counted(home).items() if name[1] in "03"} == {"m00": 90, "m30": 90}
+    assert core_state(home) == anew(tmp_path, home)
+
+
+def test_sessions_that_were_staged_together_and_lost_are_read_again_from_raw(tmp_path):
+    home = home_settings(tmp_path / "home", threads=2)
+    sessions(home)
+    intake.ingest(home)
+    next((home.lake / ".staged").rglob("*.arrow")).unlink()
+    merge_core(home)
+    assert core_state(home) == anew(tmp_path, home)
+    assert not (home.lake / ".staged").exists()
+
+
+def test_files_that_an_earlier_version_staged_are_read_again(tmp_path):
+    home = home_settings(tmp_path / "home", threads=2)
+    sessions(home)
+    intake.ingest(home)
+    lake = Lake(home.lake)
+    with lake.index() as index:
+        index.execute("CREATE TABLE before AS SELECT landed_file, pieces, boot FROM pending_files")
+        index.execute("DROP TABLE pending_files")
+        index.execute("ALTER TABLE before RENAME TO pending_files")
+    for folder in (home.lake / ".staged").iterdir():
+        shutil.rmtree(folder)
+    merge_core(home)
+    assert core_state(home) == anew(tmp_path, home)
+
+
 LINE = st.tuples(
     st.sampled_from("abcd"),
     st.sampled_from(

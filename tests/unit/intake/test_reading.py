@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from pipelines.connectors import registry
 from pipelines.errors import FileRejectedError
 from pipelines.intake.landing import Ledger, survey
-from pipelines.intake.reading import ReadFile, read_file, read_files, staging
+from pipelines.intake.reading import ReadFile, read_file, read_files
+from pipelines.intake.staging import staged_pieces
 from pipelines.lake import Lake
 from pipelines.piece_files import open_piece
 from pipelines.transforms.canonical_rows import ROWS_SCHEMA
@@ -43,15 +45,17 @@ def told(home, file, outcome):
     if isinstance(outcome, FileRejectedError):
         return str(outcome)
     assert isinstance(outcome, ReadFile)
-    paths = sorted(staging(Lake(home.lake), file.landed_file).glob("*/*.arrow"))
-    rows = [
-        open_piece(path).frame([name for name in ROWS_SCHEMA if name in open_piece(path).columns]) for path in paths
-    ]
+    days = {}
+    for path in staged_pieces(Lake(home.lake), outcome.staged_in):
+        piece = open_piece(path)
+        rows = piece.frame([name for name in ROWS_SCHEMA if name in piece.columns])
+        mine = rows.filter(pl.col("landed_file") == file.landed_file).to_dicts()
+        days.setdefault(path.parent.name, []).extend(mine)
     return (
         outcome.records,
         outcome.not_usage,
         outcome.quarantine.to_dicts(),
-        [(path.parent.name, row) for path, frame in zip(paths, rows, strict=True) for row in frame.to_dicts()],
+        {day: rows for day, rows in days.items() if rows},
     )
 
 
@@ -99,7 +103,7 @@ def test_records_of_pieces_are_counted_from_one_in_each_file(tmp_path):
     outcomes = read_files(home, lake, files)
     assert [outcome.records for outcome in outcomes] == [1, 2, 3]
     for file, outcome in zip(files, outcomes, strict=True):
-        [path] = staging(lake, file.landed_file).glob("any/*.arrow")
+        [path] = staged_pieces(lake, outcome.staged_in)
         rows = open_piece(path).frame(["landed_file", "record_number"])
-        assert rows["record_number"].to_list() == list(range(1, outcome.records + 1))
-        assert rows["landed_file"].unique().to_list() == [file.landed_file]
+        mine = rows.filter(pl.col("landed_file") == file.landed_file)
+        assert mine["record_number"].to_list() == list(range(1, outcome.records + 1))
