@@ -32,7 +32,7 @@ from pipelines.pieces import NEVER_CONSTANT, Piece, narrowest, numbered
 _CONSTANTS, _WIDE = "constants", "wide"
 _NEVER_WORDS = frozenset({"request_id"})
 _DELTAS = (pl.Int64(), pl.Datetime("us", "UTC"))
-"""Types whose varying columns are stored as differences: smaller and faster than a dictionary of numbers."""
+"""Types whose columns are stored as differences: smaller and faster than a dictionary of numbers."""
 _FEW_ROWS = 20_000
 """Of so few rows the texts are looked up sooner than the numbers that stand for them are put in order."""
 _IDS = "DELTA_BYTE_ARRAY"
@@ -98,7 +98,8 @@ def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameMod
     """Write the rows of `pieces`, in their order, as one Parquet file with the contract's columns. Returns the rows.
 
     The pieces are gone through twice, one after the other, so memory does not grow with the day. No column statistics:
-    a partition is read whole, and what is the same in all rows stands in the footer.
+    a partition is read whole, and what is the same in all rows stands in the footer. Pages are cut by their bytes
+    alone: each one costs, most of all where they hold nothing.
     """
     schema, plain, required = _columns_of(contract)
     whole = _Whole(pieces, schema)
@@ -115,6 +116,7 @@ def write_partition(pieces: Sequence[Piece], contract: type[pandera.DataFrameMod
         column_encoding=dict.fromkeys(sorted(whole.deltas), "DELTA_BINARY_PACKED") | dict.fromkeys(_NEVER_WORDS, _IDS),
         write_statistics=False,
         store_schema=False,
+        max_rows_per_page=lake.ROW_GROUP_ROWS,
     ) as writer:
         for group in _row_groups(pieces):
             arrays = [whole.array(name, group) for name in schema]
@@ -228,7 +230,8 @@ class _Whole:
         self._schema = schema
         self._same = _one_values(pieces, [name for name in schema if name not in NEVER_CONSTANT])
         texts = {name for name, dtype in schema.items() if dtype == pl.String and name not in _NEVER_WORDS}
-        self.deltas = {name for name in set(schema) - set(self._same) if schema[name] in _DELTAS}
+        nothing = {name for name, value in self._same.items() if value.null_count()}
+        self.deltas = {name for name in set(schema) - nothing if schema[name] in _DELTAS}
         self.dictionaries = texts
         self._rows = 0
         self._repeated: dict[tuple[pl.DataType, object], pa.Array] = {}
