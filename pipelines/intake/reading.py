@@ -128,7 +128,7 @@ def read_file(
 
 
 def read_files(settings: Settings, lake: Lake, files: Sequence[FoundFile]) -> list[ReadFile | FileRejectedError]:
-    """Read files of one source and account, each as read_file does; small ones at once where their connector can."""
+    """Read small files of one source, each as read_file does, at once where their connector can."""
     connector = registry.connector(files[0].source)
     if len(files) > 1 and isinstance(connector, ReadsTogether):
         with ExitStack() as stack, suppress(FileRejectedError):

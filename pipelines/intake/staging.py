@@ -122,9 +122,8 @@ def _small_files(ledger: Ledger, files: Sequence[FoundFile]) -> Iterator[list[Fo
 
 
 def _go_together(group: Sequence[FoundFile], file: FoundFile) -> bool:
-    is_alike = (file.source, file.account) == (group[0].source, group[0].account)
     has_room = sum(one.size_bytes for one in (*group, file)) <= _BYTES_TOGETHER and len(group) < _FILES_TOGETHER
-    return is_alike and has_room and isinstance(registry.connector(file.source), ReadsTogether)
+    return file.source == group[0].source and has_room and isinstance(registry.connector(file.source), ReadsTogether)
 
 
 def _take_in(
