@@ -52,13 +52,10 @@ def derived_tables(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg
     with plain_failures(settings):
         reports = refresh_tables(settings, chosen, listener().progress)
         answered = answers(context, settings)
+        lake = Lake(settings.lake)
+        held = lake.tables(reports)
+        metadata = {table: built_metadata(lake, held[table].values(), report) for table, report in reports.items()}
     listener().built.update(reports)
-    lake = Lake(settings.lake)
-    held = lake.tables(reports)
-    for table, report in reports.items():
+    for table, shown in metadata.items():
         key = dg.AssetKey(table)
-        yield dg.MaterializeResult(
-            asset_key=key,
-            metadata=built_metadata(lake, held[table].values(), report),
-            check_results=answered.get(key, []),
-        )
+        yield dg.MaterializeResult(asset_key=key, metadata=shown, check_results=answered.get(key, []))

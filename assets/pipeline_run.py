@@ -75,7 +75,6 @@ def _collect_garbage_again() -> None:
 
 def _error_of(result: dg.ExecuteInProcessResult, listener: Listener) -> TokenMartError:
     """The error of ours behind a failed run."""
-    next_move = f"`tokenmart dev` shows run {result.run_id}; start again once it is put right"
     stopped_by = [
         evaluation
         for evaluation in result.get_asset_check_evaluations()
@@ -91,9 +90,11 @@ def _error_of(result: dg.ExecuteInProcessResult, listener: Listener) -> TokenMar
     if isinstance(listener.error, TokenMartError):
         return listener.error
     failed = [event for event in result.all_events if event.is_step_failure]
-    said = failed[0].step_failure_data.error_display_string.strip().splitlines() if failed else []
+    told = failed[0].step_failure_data.error_display_string.strip().splitlines() if failed else []
+    said = told[0].removeprefix(f"{dg.Failure.__module__}.Failure: ") if told else "the run failed"
     return RunFailedError(
-        said[0] if said else "the run failed",
+        said,
         where=f"step {failed[0].step_key}" if failed else "",
-        next_move=next_move,
+        next_move=f"`tokenmart doctor` tells whether a file is damaged, `tokenmart dev` shows run {result.run_id};"
+        " start again once it is put right",
     )

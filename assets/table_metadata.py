@@ -88,17 +88,18 @@ def _column_schema(table: str) -> dg.TableSchema:
 
 
 def built_metadata(lake: Lake, partitions: Collection[Partition], report: BuildReport) -> Shown:
-    """What one refresh of a table left in its partitions: how many were built and kept, rows; for a mart also its sums
-    and first rows."""
+    """What one refresh of a table left in its partitions: how many were built and kept, rows; for a mart also the sums
+    of those built, and first rows."""
     found: Shown = {
         "dagster/row_count": sum(partition.rows for partition in partitions),
         "partitions built": ", ".join(report.built) or "none",
         "partitions unchanged": report.unchanged,
     }
     if report.table.startswith("mart__"):
-        files = [lake.path(report.table, partition.key) for partition in partitions if partition.rows]
-        found |= {f"sum of {name}": str(total) for name, total in sums(files).items()}
-        found["preview"] = dg.MetadataValue.md(preview(files))
+        files = {partition.key: lake.path(report.table, partition.key) for partition in partitions if partition.rows}
+        built = [files[key] for key in report.built if key in files]
+        found |= {f"sum of {name} in those built": str(total) for name, total in sums(built).items()}
+        found["preview"] = dg.MetadataValue.md(preview(list(files.values())))
     return found
 
 

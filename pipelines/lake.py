@@ -15,12 +15,12 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pandera.polars as pa
 import polars as pl
@@ -39,8 +39,7 @@ _ASIDE = ".aside"
 """Where files wait for their commit. Who holds the lock finds there what a killed writer left, and clears it."""
 
 
-@dataclass(frozen=True)
-class Partition:
+class Partition(NamedTuple):
     """One partition as the index knows it. `signature` names the inputs it was built from; `sha256` is of its bytes."""
 
     table: str
@@ -111,6 +110,15 @@ class Lake:
         for row in rows:
             held[row[0]][row[1]] = Partition(*row)
         return held
+
+    def lost(self, tables: Mapping[str, Mapping[str, Partition]]) -> set[tuple[str, str]]:
+        """(table, key) of those of these partitions whose file is gone."""
+        lost = set()
+        for table, partitions in tables.items():
+            folder = self.root / table
+            stand = {entry.name for entry in os.scandir(folder)} if partitions and folder.is_dir() else set()
+            lost |= {(table, key) for key in partitions if f"{key}.parquet" not in stand}
+        return lost
 
     def months(self, tables: Iterable[str]) -> set[str]:
         """The months (YYYY-MM) in which any of the day tables has a partition."""

@@ -95,8 +95,11 @@ def refresh_reference(settings: Settings) -> BuildReport:
     signature = combined_digest([CODE_VERSION, reference_digest(settings)])
     with lake.writing():
         restore_closes(settings)
-        held = [partitions.get(ALL) for partitions in lake.tables(REFERENCE_NAMES).values()]
-        if all(partition is not None and partition.signature == signature for partition in held):
+        known = lake.tables(REFERENCE_NAMES)
+        held = [partitions.get(ALL) for partitions in known.values()]
+        if not lake.lost(known) and all(
+            partition is not None and partition.signature == signature for partition in held
+        ):
             report.unchanged = len(held)
             return report
         with workbench(settings, REFERENCE_NAMES) as bench:
@@ -197,6 +200,12 @@ def _waits_for(task: tuple[str, str], keys: Mapping[str, Sequence[str]]) -> list
     table, key = task
     inputs = [name for name in inputs_of(table) if name in keys]
     return [(name, mine) for name in inputs for mine in keys[name] if ALL in (key, mine) or mine == key]
+
+
+def lost_tables(lake: Lake) -> set[tuple[str, str]]:
+    """(table, key) of everything between the core days and the marts whose file is gone; a run builds it again."""
+    rolled_up = [name for name in DAY_TABLES if name.startswith("int__")]
+    return lake.lost(lake.tables([*REFERENCE_NAMES, *rolled_up, *build_order()]))
 
 
 def rows_from(table: str) -> tuple[str, ...]:

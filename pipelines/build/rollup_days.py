@@ -18,6 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.build.workbench import gone
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty
 from pipelines.contracts.rollup import IntMeterRollup, IntUsageRollup
@@ -56,7 +57,7 @@ def roll_up_days(settings: Settings, force: Iterable[str] = (), progress: Progre
     report = RollupReport()
     with lake.writing():
         core, meters = lake.partitions("core__usage"), lake.partitions("core__meters")
-        held = _Held(*(lake.partitions(name) for name in (USAGE, METERS, CUT)))
+        held = _held(lake)
         forced = set(force)
         cutter = _Cutter(lake)
         stale = []
@@ -73,7 +74,7 @@ def roll_up_days(settings: Settings, force: Iterable[str] = (), progress: Progre
             grain = cutter.grain_of(lake, day) if day not in forced and held.content(day) == content else None
             if grain is not None and day in held.cut and held.cut[day].signature == cutter.digest(grain):
                 report.unchanged += 1
-                same_cut += [replace(table[day], signature=signature) for table in (held.usage, held.meters)]
+                same_cut += [table[day]._replace(signature=signature) for table in (held.usage, held.meters)]
             else:
                 cut.append(_StaleDay(day, core[day].rows, signature))
         lake.register(*same_cut)
@@ -102,17 +103,27 @@ class _StaleDay:
 
 @dataclass(frozen=True)
 class _Held:
-    """What the lake holds of both roll-ups, and at which cut, by day."""
+    """What the lake holds of both roll-ups, and at which cut, by day; `lost` are those whose file is gone."""
 
     usage: dict[str, Partition]
     meters: dict[str, Partition]
     cut: dict[str, Partition]
+    lost: set[tuple[str, str]]
 
     def signature(self, day: str) -> str:
+        """What a day's roll-ups were built from; of a day without them it is like nothing."""
+        if not self.lost.isdisjoint({(USAGE, day), (METERS, day)}):
+            return ""
         return self.usage[day].signature if day in self.usage and day in self.meters else ""
 
     def content(self, day: str) -> str:
         return self.signature(day).partition("|")[0]
+
+
+def _held(lake: Lake) -> _Held:
+    tables = lake.tables((USAGE, METERS, CUT))
+    lost = lake.lost({name: tables[name] for name in (USAGE, METERS)})
+    return _Held(tables[USAGE], tables[METERS], tables[CUT], lost)
 
 
 class _Cutter:
@@ -236,17 +247,15 @@ class _Roller:
         paths = {day.key: self.lake.path("core__usage", day.key) for day in days if day.rows}
         for day, path in paths.items():
             if not path.exists():
-                raise ContractError(
-                    "the requests of a day are gone from the lake",
-                    where=f"lake/core__usage/{day}.parquet",
-                    expected="the file that the lake's index knows",
-                    next_move=f"compute the day from the raw files again: tokenmart backfill --from {day} --to {day}",
-                )
+                raise gone("core__usage", day)
         return _Rows(list(paths.values()))
 
     def _meters_of(self, day: str, grain: Grain) -> pl.DataFrame:
         has_rows = day in self.meters and self.meters[day].rows > 0
-        return roll_up_meters(_or_empty(self.lake.read("core__meters", day) if has_rows else None, CoreMeters), grain)
+        rows = self.lake.read("core__meters", day) if has_rows else empty(CoreMeters)
+        if rows is None:
+            raise gone("core__meters", day)
+        return roll_up_meters(rows, grain)
 
 
 def _or_empty(frame: pl.DataFrame | None, contract: type) -> pl.DataFrame:

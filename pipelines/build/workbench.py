@@ -18,6 +18,7 @@ import polars as pl
 
 from pipelines.contracts.dictionary import contract_of
 from pipelines.contracts.fields import empty, polars_schema
+from pipelines.errors import ContractError
 from pipelines.lake import MOST_WAITING, Lake, Partition, Replacement, combined_digest
 from pipelines.settings import Settings
 from pipelines.sqlmodel import SqlModel
@@ -56,12 +57,19 @@ class Sight:
 class Workbench:
     """What the lake holds of `tables`, with everything built so far. The caller holds the lake's lock.
 
+    Derived partitions whose file is gone are not held, so that they are built again; a core partition whose file is
+    gone raises ContractError when it is read.
     `query`, `frames` and `write` may be called by several threads at once; all others by the one that made the bench.
     """
 
     def __init__(self, settings: Settings, tables: Iterable[str], replacement: Replacement) -> None:
         self.settings = settings
-        self._held = Lake(settings.lake).tables(tables)
+        lake = Lake(settings.lake)
+        self._held = lake.tables(tables)
+        self._lost = lake.lost(self._held)
+        for table, key in self._lost:
+            if not table.startswith("core__"):
+                del self._held[table][key]
         self._replacement = replacement
         self._read: dict[str, dict[str, _Read]] = {}
         self._of_nothing: dict[str, pl.DataFrame] = {}
@@ -88,6 +96,9 @@ class Workbench:
     def sight(self, tables: Iterable[str], key: str) -> Sight:
         """What a partition `key` sees of these tables, as they stand now."""
         read = {table: self._inputs(table, key).partitions for table in tables}
+        for lost in sorted({(table, part.key) for table, parts in read.items() for part in parts} & self._lost):
+            if lost[0].startswith("core__"):
+                raise gone(*lost)
         return Sight(
             {
                 table: [self._replacement.path(table, part.key) for part in parts if part.rows]
@@ -163,3 +174,13 @@ def workbench(settings: Settings, tables: Iterable[str]) -> Iterator[Workbench]:
     """A bench for these tables; what is built on it is committed when the block ends well."""
     with Lake(settings.lake).replacing() as replacement:
         yield Workbench(settings, tables, replacement)
+
+
+def gone(table: str, key: str) -> ContractError:
+    """The error for a day of a core table whose file is gone."""
+    return ContractError(
+        "a day of a core table is gone from the lake",
+        where=f"lake/{table}/{key}.parquet",
+        expected="the file that the lake's index knows",
+        next_move=f"compute the day from the raw files again: tokenmart backfill --from {key} --to {key}",
+    )

@@ -45,6 +45,9 @@ COMFORTABLE_FREE_BYTES = 10 * GIB
 SPOT_CHECKS = 20
 """Partitions whose bytes are compared with the index; `tokenmart check` compares all of them."""
 _MOST_NAMED = 5
+_LAKE_AGAIN = (
+    "`tokenmart run` builds ref__, int__ and mart__ again, `tokenmart backfill --from A --to B` days of core__"
+)
 _ON_ONE_PATCH = ("dagster", "dagster-webserver", "dagster-dg-cli")
 _LIBRARIES = ("duckdb", "polars", "pyarrow", "pandera", "typer")
 
@@ -282,16 +285,15 @@ def _lake(settings: Settings) -> Iterator[Finding]:
     missing = [f"{table}/{key}" for table, key, _ in indexed if not lake.path(table, key).is_file()]
     if missing:
         seen = f"{len(missing)} partitions of the index have no file: {_named(missing)}"
-        yield Finding("lake", "fail", seen, "restore them, or `tokenmart backfill --from A --to B` over their days")
+        yield Finding("lake", "fail", seen, _LAKE_AGAIN)
         return
     step = max(1, len(indexed) // SPOT_CHECKS)
     chosen = indexed[::step]
     other = [f"{table}/{key}" for table, key, sha256 in chosen if file_sha256(lake.path(table, key)) != sha256]
     if other:
         seen = f"{len(other)} of {len(chosen)} partitions have other bytes than the index knows: {_named(other)}"
-        yield Finding(
-            "lake", "fail", seen, "nobody but a run may write there; `tokenmart check` compares all, then backfill"
-        )
+        advice = f"nobody but a run may write there; remove them, `tokenmart check` names all: {_LAKE_AGAIN}"
+        yield Finding("lake", "fail", seen, advice)
     else:
         yield Finding("lake", "ok", f"{len(indexed):,} partitions stand; {len(chosen)} compared byte for byte")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.build.graph import build_order, partition_files
+from pipelines.build.graph import build_order, lost_tables, partition_files
 from pipelines.build.workbench import ALL
 from pipelines.connectors import registry
 from pipelines.intake.landing import Ledger, unseen
@@ -57,7 +57,7 @@ def remember_inputs(settings: Settings, snapshot_id: str) -> None:
 
 
 def is_up_to_date(settings: Settings) -> bool:
-    """True when a run could not change what readers see: nothing landed or waits, no input moved since the last one.
+    """True when a run had nothing to do: nothing landed or waits, no input moved since the last one, no file is gone.
 
     Costs one walk of landing/ and a few small files. The clock counts by its UTC day: with time a bill becomes `final`.
     """
@@ -68,7 +68,7 @@ def is_up_to_date(settings: Settings) -> bool:
     if noted is None or noted.signature != f"{Layout.of(settings).current_id()}|{_inputs_digest(settings, lake)}":
         return False
     files, _ = unseen(settings, Ledger(lake), registry.SOURCES)
-    return not (files or pending_files(lake) or pending_rebuilds(lake))
+    return not (files or pending_files(lake) or pending_rebuilds(lake) or lost_tables(lake))
 
 
 def _inputs_digest(settings: Settings, lake: Lake) -> str:

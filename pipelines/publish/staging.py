@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 
@@ -44,9 +45,15 @@ Checks = Callable[[Staged], list[str]]
 """Runs every failing check; returns the sentences that are not true."""
 
 
-def survey(tables: Mapping[str, Sequence[Path]], surveyed: Collection[CanonicalFile] = ()) -> tuple[CanonicalFile, ...]:
+def survey(
+    tables: Mapping[str, Sequence[Path]],
+    surveyed: Collection[CanonicalFile] = (),
+    digests: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> tuple[CanonicalFile, ...]:
     """The files to publish, in load order, with the digest of their bytes; those `surveyed` before are not read again.
 
+    digests: (table, partition) → digest of what was written, as the lake's index has it; such files are not read here,
+    but a copy of one must agree with it (stage_file).
     Raises PublishError for a mart without a file, a name that is no partition, a partition given twice, a file that is
     missing, and ContractError for a mart's name that is no identifier.
     """
@@ -61,7 +68,9 @@ def survey(tables: Mapping[str, Sequence[Path]], surveyed: Collection[CanonicalF
                 expected="at least one Parquet file, without rows if need be, so that its columns are known",
                 next_move="write an empty partition",
             )
-        found.extend(known.get((table, path.stem)) or _surveyed(table, path) for path in paths)
+        found.extend(
+            known.get((table, path.stem)) or _surveyed(table, path, digests.get((table, path.stem))) for path in paths
+        )
         partitions = [file.partition for file in found if file.table == table]
         if len(set(partitions)) != len(partitions):
             raise PublishError(
@@ -73,7 +82,7 @@ def survey(tables: Mapping[str, Sequence[Path]], surveyed: Collection[CanonicalF
     return tuple(found)
 
 
-def _surveyed(table: str, path: Path) -> CanonicalFile:
+def _surveyed(table: str, path: Path, digest: str | None) -> CanonicalFile:
     where = f"lake/{table}/{path.name}"
     if path.suffix != ".parquet" or not PARTITION.match(path.stem):
         raise PublishError(
@@ -83,7 +92,7 @@ def _surveyed(table: str, path: Path) -> CanonicalFile:
             next_move="write the mart by month",
         )
     try:
-        return CanonicalFile(table, path.stem, durable.sha256_of(path), path.stat().st_size)
+        return CanonicalFile(table, path.stem, digest or durable.sha256_of(path), path.stat().st_size)
     except FileNotFoundError as error:
         raise PublishError(
             "a canonical file is missing", where=where, expected="a Parquet file", next_move="`tokenmart run` builds it"
@@ -93,7 +102,7 @@ def _surveyed(table: str, path: Path) -> CanonicalFile:
 def stage_file(staging: Path, file: CanonicalFile, source: Path, parent: Path | None) -> bool:
     """Put one canonical file into `staging`: a hard link to the parent's where the bytes are equal, else a copy.
 
-    True when it is a copy, which is still to be sealed. Raises PublishError when the lake's file changed meanwhile.
+    True when it is a copy, which is still to be sealed. Raises PublishError when the lake's file has other bytes.
     """
     target = staging / file.relative
     target.parent.mkdir(exist_ok=True)
@@ -102,10 +111,10 @@ def stage_file(staging: Path, file: CanonicalFile, source: Path, parent: Path | 
         return not durable.link_or_copy(before, target)
     if durable.copy(source, target) != file.sha256:
         raise PublishError(
-            "a file of the lake changed while it was published",
+            "a file of the lake is not what was written there",
             where=f"lake/{file.relative}",
-            expected="one writer at a time",
-            next_move="wait for the other run to end and start again",
+            expected="one writer at a time, and nobody else who changes files of the lake",
+            next_move="wait for the other run to end; else remove the file and start again, which builds it anew",
         )
     return True
 

@@ -111,7 +111,7 @@ def test_file_of_the_lake_that_changes_under_the_copy_stops_the_publish(
         return real(source, target)
 
     monkeypatch.setattr(durable, "copy", replaced_meanwhile)
-    with pytest.raises(PublishError, match="changed while it was published"):
+    with pytest.raises(PublishError, match="is not what was written there"):
         publish(settings, tables, {})
     assert list_snapshots(settings) == []
 
