@@ -15,6 +15,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import polars as pl
 
+from pipelines.connectors.reading.few_words import once_per_word, snake_case
 from pipelines.contracts.billing import CoreBilling
 from pipelines.contracts.fields import DEFAULT_ACCOUNT, UNSPECIFIED_REGION, polars_schema
 from pipelines.contracts.infrastructure import CoreInfrastructureSamples
@@ -259,7 +260,11 @@ price book knows it: an unknown tier is unpriced and visible, never silently sta
 
 def service_tier(expression: pl.Expr) -> pl.Expr:
     """Canonical tier from a provider's word; NULL and empty mean standard."""
-    word = expression.str.to_lowercase().str.replace_all(r"[^a-z0-9]+", "_").str.strip_chars("_")
+    return once_per_word(expression, _tier)
+
+
+def _tier(said: pl.Expr) -> pl.Expr:
+    word = snake_case(said)
     return pl.when(word.is_null() | (word == "")).then(pl.lit("standard")).otherwise(word.replace(SERVICE_TIERS))
 
 

@@ -11,6 +11,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+NOWHERE = pl.lit(0.0)
+"""A quantity of which no row has any: what is worked out from such quantities alone needs no work."""
+UNSPLIT = pl.lit(None, dtype=pl.Float64)
+"""A split of a quantity that no row gives."""
+
 
 def count(name: str, *path: str) -> pl.Expr:
     """A count of the usage object (or of an object inside it); absent and null are 0."""
@@ -28,6 +33,30 @@ def raw(name: str, *path: str) -> pl.Expr:
 def largest(*fields: pl.Expr) -> pl.Expr:
     """One quantity under several names: the largest of what is given, 0 where none is."""
     return pl.max_horizontal(*fields).fill_null(0.0)
+
+
+def largest_given(frame: pl.DataFrame, *paths: tuple[str, ...]) -> pl.Expr:
+    """The same for fields by their paths, of which those are left out that hold nothing but 0 and NULL; NOWHERE where
+    all are."""
+    fields = [raw(*path) for path in paths if not _is_nothing(_values(frame, path))]
+    return largest(pl.lit(0.0), *fields) if fields else NOWHERE
+
+
+def split_given(frame: pl.DataFrame, *paths: tuple[str, ...]) -> pl.Expr:
+    """The largest of what fields give, NULL where none is given; UNSPLIT where no row gives one."""
+    fields = [raw(*path) for path in paths if _values(frame, path).null_count() < len(frame)]
+    return pl.max_horizontal(*fields) if fields else UNSPLIT
+
+
+def _values(frame: pl.DataFrame, path: Sequence[str]) -> pl.Series:
+    values = frame[path[0]]
+    for step in path[1:]:
+        values = values.struct.field(step)
+    return values
+
+
+def _is_nothing(values: pl.Series) -> bool:
+    return values.null_count() == len(values) or values.min() == values.max() == 0
 
 
 def positive(amount: pl.Expr) -> pl.Expr:
@@ -58,6 +87,14 @@ class InclusiveInput:
         Where cached tokens are not split, they are text as far as there is text, then audio, image, video: what
         exceeds the text must be the others. Cached image and video share the price of cached text.
         """
+        others = (self.audio, self.image, self.video, self.cached_audio, self.cached_image, self.cached_video)
+        if all(part is NOWHERE or part is UNSPLIT for part in others):
+            none = ("cache_read_audio", "input_audio", "input_image", "input_video")
+            return [
+                (self.total - self.cached - self.written).alias("input_uncached_tokens"),
+                self.cached.alias("cache_read_tokens"),
+                *(NOWHERE.alias(f"{name}_tokens") for name in none),
+            ]
         excess = positive(self.cached + self.written + self.audio + self.image + self.video - self.total)
         audio = self.cached_audio.fill_null(pl.min_horizontal(self.audio, excess))
         image = self.cached_image.fill_null(pl.min_horizontal(self.image, positive(excess - audio)))

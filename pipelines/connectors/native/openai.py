@@ -12,7 +12,18 @@ from decimal import Decimal
 
 import polars as pl
 
-from pipelines.connectors.native.fields import InclusiveInput, count, is_used, largest, positive, raw
+from pipelines.connectors.native.fields import (
+    NOWHERE,
+    UNSPLIT,
+    InclusiveInput,
+    count,
+    is_used,
+    largest,
+    largest_given,
+    positive,
+    raw,
+    split_given,
+)
 from pipelines.connectors.reading.json_lines import FLAG, NUMBER, TEXT, Shape
 from pipelines.connectors.reading.providers import provider_name
 
@@ -76,6 +87,7 @@ def chat(frame: pl.DataFrame) -> pl.DataFrame:
     OpenAI-compatible endpoint, xAI): the difference is billed as output, so it is added to output and reasoning.
     An embedding has no completion, or a model named so with none; Voyage gives its input as `total_tokens` alone.
     """
+    has_none = raw("completion_tokens").is_null() | (raw("completion_tokens") == 0)
     is_embedding = raw("completion_tokens").is_null() | (
         (raw("completion_tokens") == 0) & pl.col("model").str.contains("(?i)embed").fill_null(False)
     )
@@ -87,10 +99,12 @@ def chat(frame: pl.DataFrame) -> pl.DataFrame:
         input_details=["prompt_tokens_details"],
         output_details=["completion_tokens_details"],
     )
+    leaves = leaves.with_columns(web_search_requests=raw("num_search_queries"))
+    if not frame.select(has_none.any()).item():
+        return leaves
     return leaves.with_columns(
         embedding_input_tokens=pl.when(is_embedding).then(pl.col("input_uncached_tokens")).otherwise(0.0),
         input_uncached_tokens=pl.when(is_embedding).then(0.0).otherwise(pl.col("input_uncached_tokens")),
-        web_search_requests=raw("num_search_queries"),
     )
 
 
@@ -153,59 +167,49 @@ def _inclusive(
     into = [name for name in input_details if is_used(frame, name)]
     outof = [name for name in output_details if is_used(frame, name)]
     nested = [name for name in into if name != "input_token_details"]
+    thinking = [name for name in outof if name != "output_token_details"]
+    plain = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens", "cache_read_input_tokens")
 
     def part(details: list[str], *path: str) -> pl.Expr:
-        return largest(pl.lit(0.0), *(raw(name, *path) for name in details))
+        return largest_given(frame, *((name, *path) for name in details))
 
-    cached = largest(
-        pl.lit(0.0),
-        *(raw(name, "cached_tokens") for name in into),
-        *(
-            raw(name)
-            for name in ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens", "cache_read_input_tokens")
-            if is_used(frame, name)
-        ),
-    )
     split = _cache_writes(frame, nested)
-    unsplit = pl.lit(None, dtype=pl.Float64)
-    cached_audio = pl.max_horizontal(unsplit, *(raw(n, "cached_tokens_details", "audio_tokens") for n in into))
-    cached_image = pl.max_horizontal(unsplit, *(raw(n, "cached_tokens_details", "image_tokens") for n in into))
     audio_out, image_out = part(outof, "audio_tokens"), part(outof, "image_tokens")
-    hidden = positive(raw("total_tokens") - total_input - output).fill_null(0.0)
-    thinking = [name for name in outof if name != "output_token_details"]
-    reasoning = largest(hidden, raw("reasoning_tokens"), *(raw(name, "reasoning_tokens") for name in thinking))
+    beyond = positive(raw("total_tokens") - total_input - output).fill_null(0.0)
+    hidden = frame.select(beyond.alias("hidden")).to_series()
+    added = pl.lit(hidden) if hidden.max() else NOWHERE
+    reasoning = largest_given(frame, ("reasoning_tokens",), *((name, "reasoning_tokens") for name in thinking))
     inclusive = InclusiveInput(
         total=total_input,
-        cached=cached,
-        written=pl.sum_horizontal(*split.values()),
+        cached=largest_given(frame, *((name, "cached_tokens") for name in into), *((name,) for name in plain)),
+        written=pl.sum_horizontal(*split.values()) if split else NOWHERE,
         audio=part(into, "audio_tokens"),
         image=part(into, "image_tokens"),
         video=part(nested, "video_tokens"),
-        cached_audio=cached_audio,
-        cached_image=cached_image,
-        cached_video=unsplit,
+        cached_audio=split_given(frame, *((name, "cached_tokens_details", "audio_tokens") for name in into)),
+        cached_image=split_given(frame, *((name, "cached_tokens_details", "image_tokens") for name in into)),
+        cached_video=UNSPLIT,
     )
     return frame.with_columns(
         *inclusive.leaves(),
         *(written.alias(leaf) for leaf, written in split.items()),
-        (output + hidden - audio_out - image_out).alias("output_tokens"),
+        (output + added - audio_out - image_out).alias("output_tokens"),
         audio_out.alias("output_audio_tokens"),
         image_out.alias("output_image_tokens"),
-        reasoning.alias("reasoning_tokens"),
+        (reasoning if added is NOWHERE else largest(added, reasoning)).alias("reasoning_tokens"),
         raw("service_tier").alias("usage_tier"),
     )
 
 
 def _cache_writes(frame: pl.DataFrame, details: list[str]) -> dict[str, pl.Expr]:
-    """Cache writes by TTL; what a total says beyond its own split goes to unknown."""
-    totals = [raw(name, field) for name in details for field in ("cache_write_tokens", "cache_creation_tokens")]
-    if is_used(frame, "cache_creation_input_tokens"):
-        totals.append(raw("cache_creation_input_tokens"))
-    if not totals:
-        return {"cache_write_unknown_tokens": pl.lit(0.0)}
+    """Cache writes by TTL, none where no row has any; what a total says beyond its own split goes to unknown."""
+    fields = ("cache_write_tokens", "cache_creation_tokens")
+    total = split_given(
+        frame, *((name, field) for name in details for field in fields), ("cache_creation_input_tokens",)
+    )
 
     def ttl(group: str, field: str) -> pl.Expr:
-        return largest(pl.lit(0.0), *(raw(name, group, field) for name in details))
+        return largest_given(frame, *((name, group, field) for name in details))
 
     known = {
         "cache_write_30m_tokens": ttl("cache_write_tokens_details", "ttl_30m_tokens"),
@@ -213,8 +217,10 @@ def _cache_writes(frame: pl.DataFrame, details: list[str]) -> dict[str, pl.Expr]
         "cache_write_5m_tokens": ttl("cache_creation_token_details", "ephemeral_5m_input_tokens"),
         "cache_write_1h_tokens": ttl("cache_creation_token_details", "ephemeral_1h_input_tokens"),
     }
+    if total is UNSPLIT and all(written is NOWHERE for written in known.values()):
+        return {}
     nested = pl.sum_horizontal(*known.values())
-    return {**known, "cache_write_unknown_tokens": pl.max_horizontal(*totals).fill_null(nested) - nested}
+    return {**known, "cache_write_unknown_tokens": total.fill_null(nested) - nested}
 
 
 def reported_cost(frame: pl.DataFrame) -> pl.DataFrame:

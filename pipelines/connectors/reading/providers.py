@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from pipelines.connectors.reading.few_words import once_per_word, snake_case
+
 PROVIDER_ALIASES: Mapping[str, str] = {
     "open_ai": "openai",
     "openai_chat": "openai",
@@ -88,5 +90,9 @@ def provider_name(expr: pl.Expr) -> pl.Expr:
 
     An unknown provider stays itself in lower snake case; it is priced only if the price book knows it.
     """
-    word = expr.str.to_lowercase().str.replace_all(r"[^a-z0-9]+", "_").str.strip_chars("_")
+    return once_per_word(expr, _name)
+
+
+def _name(spelling: pl.Expr) -> pl.Expr:
+    word = snake_case(spelling)
     return pl.when(word != "").then(word.replace(dict(PROVIDER_ALIASES)))
