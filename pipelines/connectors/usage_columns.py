@@ -15,6 +15,7 @@ import polars as pl
 
 from pipelines.connectors.base import canonical_piece, service_tier
 from pipelines.connectors.column_mapping import CACHE_COLUMNS, COUNT_COLUMNS, INPUT_TOTAL, TEXT_COLUMNS, ColumnMapping
+from pipelines.connectors.reading.few_words import by_distinct
 from pipelines.connectors.reading.instants import (
     INSTANT,
     format_instants,
@@ -42,7 +43,6 @@ STATUS_WORDS: Mapping[str, str] = {
 """Common words for a status → ours. Other words stay themselves and are left to the contract."""
 
 _EXACT_FLOAT = 2**53
-_PROBE_ROWS = 1_000
 _TAG = "tags."
 _BAD = "bad."
 _GIVEN = "given.started_at"
@@ -115,20 +115,6 @@ _OUR_WORDS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
     "status": _by(pl.col("text").str.to_lowercase().replace(dict(STATUS_WORDS))),
 }
 """Columns whose texts have canonical words."""
-
-
-def by_distinct(values: pl.Series, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """`change(values)` for a change of single texts, done once per distinct value where values repeat.
-
-    Values that it leaves alone are not copied.
-    """
-    if values.head(_PROBE_ROWS).n_unique() > _PROBE_ROWS // 2:
-        return change(values)
-    distinct = values.unique()
-    changed = change(distinct)
-    if changed.equals(distinct, null_equal=True):
-        return values
-    return values.replace_strict(distinct, changed, return_dtype=pl.String)
 
 
 def read_counts(values: pl.Series) -> tuple[pl.Series, pl.Series]:

@@ -95,7 +95,13 @@ def _dtypes(contract: type[pa.DataFrameModel]) -> dict[str, pl.DataType]:
 
 def empty(contract: type[pa.DataFrameModel]) -> pl.DataFrame:
     """A frame of the contract's columns without rows."""
-    return pl.DataFrame(schema=polars_schema(contract))
+    return without_rows(tuple(_dtypes(contract).items())).clone()
+
+
+@cache
+def without_rows(schema: tuple[tuple[str, pl.DataType], ...]) -> pl.DataFrame:
+    """A frame without rows; made once, because making one of many columns costs as much as a small query."""
+    return pl.DataFrame(schema=dict(schema))
 
 
 def breaches(contract: type[pa.DataFrameModel], frame: pl.DataFrame) -> pl.DataFrame:

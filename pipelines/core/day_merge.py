@@ -14,7 +14,7 @@ from typing import overload
 import polars as pl
 
 from pipelines.connectors.base import MergeRule
-from pipelines.contracts.fields import conform, empty, polars_schema
+from pipelines.contracts.fields import conform, empty, polars_schema, without_rows
 from pipelines.contracts.usage import CoreDuplicates, CoreMeters, CoreQuarantine
 from pipelines.core.known_rows import PROVENANCE, KnownRows, as_rows
 from pipelines.pieces import Piece, narrow
@@ -289,7 +289,7 @@ def _outlines(pieces: Sequence[Piece]) -> Iterator[tuple[pl.DataFrame, int]]:
 
 
 def _no_lost() -> pl.DataFrame:
-    return pl.DataFrame(schema={**ROWS_SCHEMA, **FATE_SCHEMA})
+    return without_rows((*ROWS_SCHEMA.items(), *FATE_SCHEMA.items())).clone()
 
 
 def _with_meters(rows: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from pipelines.contracts.fields import empty, polars_schema
+from pipelines.contracts.fields import empty, polars_schema, without_rows
 from pipelines.contracts.usage import CoreMeters, CoreUsage
 from pipelines.core.rows_in_transit import in_transit
 from pipelines.lake import Lake
@@ -34,7 +34,7 @@ class KnownRows:
     (lost before, or moved here), `meters` of the pieces."""
 
     pieces: list[Piece] = field(default_factory=list)
-    loose: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ROWS_SCHEMA))
+    loose: pl.DataFrame = field(default_factory=lambda: without_rows(tuple(ROWS_SCHEMA.items())).clone())
     meters: pl.DataFrame = field(default_factory=lambda: empty(CoreMeters))
 
     def __len__(self) -> int:
