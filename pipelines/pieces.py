@@ -146,6 +146,13 @@ class Piece:
             self, varying=self.varying.with_columns(plain.get_columns()), constants=change(self.constants), words=words
         )
 
+    def with_one_word(self, name: str) -> Piece:
+        """The piece with a column of words as a constant, where all rows hold the same word."""
+        numbers = self.varying[name]
+        if not len(numbers) or numbers.null_count() or numbers.min() != numbers.max():
+            return self
+        return self.without(name).with_constants(self.words[name].gather(numbers.head(1)).alias(name))
+
     def with_numbers(self, name: str, numbers: pl.Series, words: pl.Series) -> Piece:
         """The piece with a further column: of each row the number (CODE) of one of `words`."""
         varying = self.varying.with_columns(numbers.alias(name))

@@ -62,6 +62,10 @@ class ClaudeCode:
         if not session.is_empty():
             yield _batch(session.with_columns(pl.lit(0, dtype=pl.Int64).alias("file_number")))
 
+    def goes_together(self, name: str) -> bool:
+        """All of them."""
+        return bool(name)
+
     def read_together(self, files: Sequence[LandedFile]) -> Together | None:
         """Sessions are many and small: what is done to one costs more than reading it."""
         sessions = read_clean_files([file.path for file in files], SHAPE)

@@ -7,7 +7,7 @@ lines, counting records another way. What does not: values and their meaning (us
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -22,7 +22,7 @@ from pipelines.connectors.column_mapping import COUNT_COLUMNS, TEXT_COLUMNS, Col
 from pipelines.connectors.column_mapping import Path as Steps
 from pipelines.connectors.reading.json_documents import as_json_lines, count_json_records
 from pipelines.connectors.reading.json_lines import TEXT, read_json_lines
-from pipelines.connectors.reading.parquet_frames import read_frames
+from pipelines.connectors.reading.parquet_frames import read_frames, read_together
 from pipelines.connectors.usage_columns import NULL_WORDS
 from pipelines.errors import FileRejectedError
 
@@ -93,7 +93,40 @@ def _parquet_chunks(file: LandedFile, mapping: ColumnMapping) -> Iterator[Chunk]
         raise _unreadable(
             file, "the Parquet file is damaged", "malformed_parquet", "a complete Parquet file"
         ) from error
-    names = parquet.schema_arrow.names
+    sources, needed, repeated = _parquet_columns(file, mapping, parquet.schema_arrow.names)
+    given = 0
+    try:
+        for native, words in read_frames(file.path, needed, repeated, _PARQUET_ROWS):
+            yield _parquet_chunk(native, words, sources, given)
+            given += len(native)
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(
+            file, "the Parquet file is damaged", "malformed_parquet", "a complete Parquet file"
+        ) from error
+
+
+def read_parquet_together(files: Sequence[LandedFile], mapping: ColumnMapping) -> tuple[Chunk, list[int]] | None:
+    """The records of several small Parquet files as one chunk, and how many each has. None unless all of them are
+    Parquet files of the same columns with at least a record. Raises FileRejectedError for unusable columns."""
+    if any(table_format(file.path) != "parquet" for file in files):
+        return None
+    try:
+        footers = [arrow_parquet.read_metadata(file.path) for file in files]
+        records = [footer.num_rows for footer in footers]
+        if not all(records) or len({footer.schema.to_arrow_schema() for footer in footers}) > 1:
+            return None
+        sources, needed, repeated = _parquet_columns(files[0], mapping, footers[0].schema.to_arrow_schema().names)
+        native, words = read_together([file.path for file in files], needed, repeated)
+        return _parquet_chunk(native, words, sources, 0), records
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError):
+        return None
+
+
+def _parquet_columns(
+    file: LandedFile, mapping: ColumnMapping, names: list[str]
+) -> tuple[dict[str, Steps], list[str], set[str]]:
+    """Where each of our columns stands in a file of these names, what is to be read of it, and which of that may come
+    as numbers and words."""
     sources: dict[str, Steps] = {}
     for ours, theirs in mapping.wanted().items():
         steps: Steps = (theirs,) if theirs in names else _steps(file, theirs)
@@ -105,18 +138,17 @@ def _parquet_chunks(file: LandedFile, mapping: ColumnMapping) -> Iterator[Chunk]
     needed = sorted({str(steps[0]) for steps in sources.values()})
     repeated = {str(sources[ours][0]) for ours in _REPEATED if len(sources.get(ours, ())) == 1}
     whole = [str(steps[0]) for ours, steps in sources.items() if ours not in _REPEATED]
-    given = 0
-    try:
-        for native, words in read_frames(file.path, needed, repeated.difference(whole), _PARQUET_ROWS):
-            chosen = [_value(native, steps).alias(ours) for ours, steps in sources.items()]
-            number = pl.int_range(given + 1, given + 1 + len(native), dtype=pl.Int64).alias("record_number")
-            given += len(native)
-            said = {ours: words[str(steps[0])] for ours, steps in sources.items() if str(steps[0]) in words}
-            yield Chunk(native.select(number, *chosen), [], words=said)
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(
-            file, "the Parquet file is damaged", "malformed_parquet", "a complete Parquet file"
-        ) from error
+    return sources, needed, repeated.difference(whole)
+
+
+def _parquet_chunk(
+    native: pl.DataFrame, words: Mapping[str, pl.Series], sources: dict[str, Steps], given: int
+) -> Chunk:
+    """Rows under our names; given: how many records came before them."""
+    chosen = [_value(native, steps).alias(ours) for ours, steps in sources.items()]
+    number = pl.int_range(given + 1, given + 1 + len(native), dtype=pl.Int64).alias("record_number")
+    said = {ours: words[str(steps[0])] for ours, steps in sources.items() if str(steps[0]) in words}
+    return Chunk(native.select(number, *chosen), [], words=said)
 
 
 # JSON

@@ -10,16 +10,18 @@ fields is rejected as `malformed_csv` and the rest goes on. Naive times are UTC.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role
+from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role, Together
 from pipelines.connectors.column_mapping import ColumnMapping, read_mapping
 from pipelines.connectors.reading.record_faults import JSON_FAULTS
 from pipelines.connectors.usage_columns import usage_rows
-from pipelines.connectors.usage_files import count_table_records, read_chunks
+from pipelines.connectors.usage_files import count_table_records, read_chunks, read_parquet_together
 from pipelines.errors import FileRejectedError
+
+_BARE_NUMBER = r"^\s*\d+(\.\d+)?\s*$"
 
 
 class UsageTable:
@@ -47,6 +49,34 @@ class UsageTable:
             usage, rejected = usage_rows(chunk.frame, mapping, JSON_FAULTS if chunk.is_json else (), chunk.words)
             yield Batch(usage=usage, rejected=[*chunk.rejected, *rejected])
 
+    def goes_together(self, name: str) -> bool:
+        """Parquet files."""
+        return name.endswith(".parquet")
+
+    def read_together(self, files: Sequence[LandedFile]) -> Together | None:
+        """Parquet files of one kind: a folder with a file per day or hour."""
+        if len({file.mapping for file in files}) > 1:
+            return None
+        mapping = read_mapping(files[0])
+        found = read_parquet_together(files, mapping)
+        if found is None:
+            return None
+        chunk, records = found
+        if _may_be_bare_numbers(mapping, chunk.frame):
+            return None
+        usage, rejected = usage_rows(chunk.frame, mapping, (), chunk.words)
+        if "request_id" not in usage.varying.columns or usage.varying["request_id"].null_count():
+            return None
+        return Together(Batch(usage=usage, rejected=rejected), records)
+
+
+def _may_be_bare_numbers(mapping: ColumnMapping, frame: pl.DataFrame) -> bool:
+    """Whether the times of one of several files could be numbers without a unit: then each is to be judged alone."""
+    if "started_at" not in frame.columns or mapping.unit is not None or mapping.time_format is not None:
+        return False
+    times = frame["started_at"]
+    return times.dtype.is_numeric() or (times.dtype == pl.String and bool(times.str.contains(_BARE_NUMBER).any()))
+
 
 def _refuse_bare_numbers(file: LandedFile, mapping: ColumnMapping, frame: pl.DataFrame) -> None:
     """A time column of numbers needs a unit: seconds read as milliseconds would move a whole log into 1970."""
@@ -55,7 +85,7 @@ def _refuse_bare_numbers(file: LandedFile, mapping: ColumnMapping, frame: pl.Dat
     values = frame["started_at"].drop_nulls()
     is_number = values.dtype.is_numeric()
     if values.dtype == pl.String and len(values):
-        is_number = values.str.contains(r"^\s*\d+(\.\d+)?\s*$").all()
+        is_number = values.str.contains(_BARE_NUMBER).all()
     if is_number:
         raise FileRejectedError(
             "the time column holds plain numbers and nothing says their unit",

@@ -169,8 +169,6 @@ class _Merger:
     def _open(self, path: Path) -> Piece:
         """A staged piece, without rows of files that were read with it and do not count any more."""
         piece = open_piece(path)
-        if "landed_file" in piece.constants.columns:
-            return piece
         gone = piece.values("landed_file") - set(self.covered)
         return piece.only(~piece.is_one_of("landed_file", pl.Series(sorted(gone)))) if gone else piece
 

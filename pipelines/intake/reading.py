@@ -108,7 +108,6 @@ def read_file(
     with opened(file, settings.lake / ".spool") as landed, ThreadPoolExecutor(1) as beside:
         at_once: Callable[[Iterator[Any]], Iterator[Any]] = ahead if is_threaded else iter
         counting = beside.submit(connector.count_records, landed) if is_threaded else None
-        records = connector.count_records(landed) if counting is None else 0
         # Three batches are under way at once: one is read, one is checked, one is written.
         for number, (batch, sifted) in enumerate(at_once(_sifted(at_once(connector.read(landed)), landed, settings))):
             not_usage += batch.not_usage
@@ -117,8 +116,8 @@ def read_file(
                 rejected.append(sifted.rejected)
                 _stage_days(sifted.piece, target, number, only_days)
             _sift_small(batch, landed, parsed, rejected)
-        if counting is not None:
-            records = counting.result()
+        # After it was read: of a damaged file the reader says what is wrong with it.
+        records = connector.count_records(landed) if counting is None else counting.result()
     small = {}
     for table, frames in parsed.items():
         if frames:
@@ -208,7 +207,8 @@ def _sifted(
 def _stage_days(piece: Piece, target: Path, number: int, only_days: frozenset[str] | None) -> None:
     for day, rows in piece.by_day():
         if len(rows) and (only_days is None or day in only_days):
-            write_piece(rows, target / day / f"{number:06d}.arrow")
+            of_file = rows.with_one_word("landed_file") if "landed_file" in rows.words else rows
+            write_piece(of_file, target / day / f"{number:06d}.arrow")
 
 
 def _sift_small(

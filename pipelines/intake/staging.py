@@ -123,7 +123,12 @@ def _small_files(ledger: Ledger, files: Sequence[FoundFile]) -> Iterator[list[Fo
 
 def _go_together(group: Sequence[FoundFile], file: FoundFile) -> bool:
     has_room = sum(one.size_bytes for one in (*group, file)) <= _BYTES_TOGETHER and len(group) < _FILES_TOGETHER
-    return file.source == group[0].source and has_room and isinstance(registry.connector(file.source), ReadsTogether)
+    return file.source == group[0].source and has_room and all(map(_may_go_together, (group[-1], file)))
+
+
+def _may_go_together(file: FoundFile) -> bool:
+    connector = registry.connector(file.source)
+    return isinstance(connector, ReadsTogether) and connector.goes_together(file.relative_path)
 
 
 def _take_in(

@@ -33,6 +33,20 @@ def read_frames(
             yield _frame(table, texts)
 
 
+def read_together(
+    paths: Sequence[Path], columns: Sequence[str], repeated: Collection[str]
+) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    """The same of several small files with the same columns, one after the other, as one frame."""
+    tables, texts = [], list[str]()
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            texts = [name for name in repeated if _is_text(file.schema_arrow.field(name).type)]
+            footer = file.metadata
+        with pq.ParquetFile(path, read_dictionary=texts, metadata=footer) as file:
+            tables.append(file.read(columns=list(columns), use_threads=False))
+    return _frame(pa.concat_tables(tables), texts)
+
+
 def _frame(table: pa.Table, texts: Collection[str]) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
     columns, words = [], {}
     for name, column in zip(table.column_names, table.columns, strict=True):

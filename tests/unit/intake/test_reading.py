@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +22,7 @@ from pipelines.intake.staging import staged_pieces
 from pipelines.lake import Lake
 from pipelines.piece_files import open_piece
 from pipelines.transforms.canonical_rows import ROWS_SCHEMA
-from tests.unit.lake_state import home_settings, land
+from tests.unit.lake_state import call, home_settings, land
 
 
 def entry(message_id, output, second, **fields):
@@ -59,6 +61,21 @@ def told(home, file, outcome):
     )
 
 
+def both_ways(home):
+    """What files tell when each is read by itself, and when all are read at once."""
+    lake = Lake(home.lake)
+    found = survey(home, Ledger(lake), registry.SOURCES).fresh
+    unique = list({file.landed_file: file for file in found}.values())
+    alone = []
+    for file in unique:
+        try:
+            alone.append(told(home, file, read_file(home, lake, file)))
+        except FileRejectedError as error:
+            alone.append(str(error))
+    outcomes = read_files(home, lake, unique)
+    return alone, [told(home, file, outcome) for file, outcome in zip(unique, outcomes, strict=True)]
+
+
 @hypothesis_settings(deadline=None, max_examples=25)
 @given(files=st.lists(st.lists(LINE, max_size=5), min_size=2, max_size=5), odd=st.none() | ODD)
 def test_sessions_read_at_once_are_those_read_one_by_one(files, odd):
@@ -67,18 +84,73 @@ def test_sessions_read_at_once_are_those_read_one_by_one(files, odd):
         for number, lines in enumerate(files):
             text = "".join(json.dumps(line) + "\n" for line in lines)
             land(home, f"claude_code/p/{number}.jsonl", text + (odd or "") * (number == 1) + "\n" * number)
-        lake = Lake(home.lake)
-        found = survey(home, Ledger(lake), registry.SOURCES).fresh
-        unique = list({file.landed_file: file for file in found}.values())
-        alone = []
-        for file in unique:
-            try:
-                alone.append(told(home, file, read_file(home, lake, file)))
-            except FileRejectedError as error:
-                alone.append(str(error))
-        outcomes = read_files(home, lake, unique)
-        together = [told(home, file, outcome) for file, outcome in zip(unique, outcomes, strict=True)]
+        alone, together = both_ways(home)
     assert together == alone
+
+
+ROW = st.fixed_dictionaries(
+    {
+        "request_id": st.sampled_from(["a", "b", "c"]) | st.uuids().map(str),
+        "started_at": st.integers(0, 3 * 86_400_000_000).map(
+            lambda since: datetime(2026, 6, 1, tzinfo=UTC) + timedelta(microseconds=since)
+        ),
+        "provider": st.sampled_from(["openai", "Open AI", None]),
+        "model": st.sampled_from(["gpt-4o", "gpt-4o-mini"]),
+        "input_tokens": st.sampled_from([10, 500, -1, None]),
+        "feature": st.sampled_from(["chat", None, "mail ann@example.org"]),
+    }
+)
+TYPES = {"started_at": pl.Datetime("us", "UTC"), "input_tokens": pl.Int64}
+SPOILED = st.sampled_from(["no rows", "no ids", "another column", "times as numbers", "damaged"])
+
+
+@hypothesis_settings(deadline=None, max_examples=25)
+@given(files=st.lists(st.lists(ROW, min_size=1, max_size=6), min_size=2, max_size=4), spoiled=st.none() | SPOILED)
+def test_parquet_files_read_at_once_are_those_read_one_by_one(files, spoiled):
+    with tempfile.TemporaryDirectory() as folder:
+        home = home_settings(Path(folder))
+        for number, rows in enumerate(files):
+            frame = pl.DataFrame(rows, schema_overrides=TYPES, schema=list(ROW_COLUMNS))
+            if spoiled and number == 1:
+                frame = spoil(frame, spoiled)
+            stream = io.BytesIO()
+            frame.write_parquet(stream)
+            content = stream.getvalue()
+            land(home, f"usage_table/{number}.parquet", content[:-9] if spoiled == "damaged" and number else content)
+        alone, together = both_ways(home)
+    assert together == alone
+
+
+ROW_COLUMNS = ("request_id", "started_at", "provider", "model", "input_tokens", "feature")
+
+
+def spoil(frame, how):
+    """A file that cannot be read with the others as it is."""
+    if how == "no rows":
+        return frame.clear()
+    if how == "no ids":
+        return frame.with_columns(pl.lit(None, dtype=pl.String).alias("request_id"))
+    if how == "another column":
+        return frame.with_columns(pl.lit(5).alias("output_tokens"))
+    if how == "times as numbers":
+        return frame.with_columns(pl.col("started_at").dt.epoch("s"))
+    return frame
+
+
+def test_days_of_files_read_at_once_are_of_one_file_each_where_they_can(tmp_path):
+    home = home_settings(tmp_path)
+    for day in (1, 2):
+        frame = pl.DataFrame([call(f"r{day}{n}", f"2026-06-0{day}T10:0{n}:00Z") for n in range(3)])
+        stream = io.BytesIO()
+        frame.write_parquet(stream)
+        land(home, f"usage_table/{day}.parquet", stream.getvalue())
+    lake = Lake(home.lake)
+    files = survey(home, Ledger(lake), registry.SOURCES).fresh
+    outcomes = read_files(home, lake, files)
+    assert len({outcome.staged_in for outcome in outcomes}) == 1
+    pieces = [open_piece(path) for path in staged_pieces(lake, outcomes[0].staged_in)]
+    assert [piece.constants["landed_file"].to_list() for piece in pieces] == [[file.landed_file] for file in files]
+    assert [piece.column("record_number").to_list() for piece in pieces] == [[1, 2, 3], [1, 2, 3]]
 
 
 @pytest.mark.parametrize("bad", ["not json", json.dumps(entry("", 5, 3))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 
 import polars as pl
@@ -285,3 +286,18 @@ def test_what_goes_wrong_with_one_of_the_files_read_ahead_is_told_and_the_rest_i
     report, _ = take_in(home)
     assert report.ingested == [f"usage_table/{number}.jsonl" for number in (2, 3, 4)]
     assert ids(home) == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("source", ["usage_table", "focus"])
+def test_a_damaged_parquet_file_is_rejected_and_stops_nothing(tmp_path, source, threads):
+    home = home_settings(tmp_path, threads=threads)
+    stream = io.BytesIO()
+    pl.DataFrame([call("r")]).write_parquet(stream)
+    land(home, f"{source}/a-damaged.parquet", stream.getvalue()[:-9])
+    land(home, "usage_table/b.parquet", stream.getvalue())
+    land(home, "usage_table/c.jsonl", [call("s")])
+    report, _ = take_in(home)
+    assert [name for name, _ in report.rejected] == [f"{source}/a-damaged.parquet"]
+    assert report.ingested == ["usage_table/b.parquet", "usage_table/c.jsonl"]
+    assert ids(home) == ["r", "s"]
