@@ -24,7 +24,7 @@ import polars as pl
 
 from pipelines.connectors.base import INFRASTRUCTURE_SCHEMA, REJECT_SCHEMA, Batch, LandedFile, MergeRule, Role
 from pipelines.connectors.reading.exact_decimals import rounded_decimal
-from pipelines.connectors.reading.strict_documents import MAX_DOCUMENT_BYTES
+from pipelines.connectors.reading.strict_documents import MAX_DOCUMENT_BYTES, refuse_half_characters
 from pipelines.contracts.fields import DEFAULT_ACCOUNT
 from pipelines.errors import FileRejectedError
 
@@ -82,9 +82,11 @@ def _document(file: LandedFile) -> dict[str, Any]:
     if file.path.stat().st_size > MAX_DOCUMENT_BYTES:
         raise _rejection(file, "too_large", "the JSON file is too large to be read whole", "fetch shorter ranges")
     try:
-        document = json.loads(file.path.read_bytes(), parse_float=Decimal, parse_constant=lambda _: None)
+        text = file.path.read_bytes().decode("utf-8-sig")
+        document = json.loads(text, parse_float=Decimal, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         raise _rejection(file, "malformed_json", "the file is not JSON", "fetch the export again") from None
+    refuse_half_characters(file, text, document)
     if not isinstance(document, dict):
         raise _rejection(
             file, "unknown_document", "the JSON is no allocation answer", "export /allocation/compute as it comes"

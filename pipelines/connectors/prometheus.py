@@ -51,6 +51,8 @@ _PER_GPU = frozenset({"gpu_energy_joules", "gpu_power_joules"})
 _REPEATING_LABELS = frozenset({"__name__", "prometheus", "prometheus_replica", "__replica__", "replica"})
 _FIRST_BLANK = Decimal("9.2233720368547757e18")
 _BATCH_SAMPLES = 1_000_000
+_FARTHEST_SECOND = 253_402_300_800
+"""Of the year 9999: no moment lies beyond."""
 _SAMPLE_SCHEMA: dict[str, pl.DataType] = {
     "record_number": pl.Int64(),
     "measure": pl.String(),
@@ -164,7 +166,7 @@ def _step(series: list[_Series]) -> int:
     least: Decimal | None = None
     for one in series:
         if one.measure:
-            at = [Decimal(s[0]) for s in one.samples if _is_pair(s)]
+            at = [Decimal(s[0]) for s in one.samples if _is_pair(s) and -_FARTHEST_SECOND < s[0] < _FARTHEST_SECOND]
             for earlier, later in pairwise(at):
                 if later > earlier and (least is None or later - earlier < least):
                     least = later - earlier

@@ -20,8 +20,8 @@ from pipelines.connectors.reading.instants import (
     INSTANT,
     format_instants,
     instants_from_numbers,
-    localise,
     parse_instants,
+    typed_instants,
 )
 from pipelines.connectors.reading.providers import provider_name
 from pipelines.connectors.reading.record_faults import Fault, split_faults
@@ -175,9 +175,7 @@ def _amount(text: str, scale: int) -> Decimal | None:
 def read_instants(values: pl.Series, mapping: ColumnMapping) -> pl.Series:
     """Start times as UTC instants, by the mapping's [time]; what is no instant is NULL."""
     if isinstance(values.dtype, pl.Datetime):
-        if values.dtype.time_zone is not None:
-            return values.dt.convert_time_zone("UTC").cast(INSTANT)
-        return pl.DataFrame({"t": values}).select(localise(pl.col("t"), mapping.timezone or "UTC"))["t"]
+        return typed_instants(values, mapping.timezone)
     if values.dtype == pl.Date:
         return read_instants(values.cast(pl.Datetime("us")), mapping)
     if mapping.unit is not None:

@@ -17,6 +17,7 @@ from typing import IO
 
 import zstandard
 from isal import igzip
+from isal.igzip_lib import IsalError
 
 from pipelines.connectors.base import LandedFile
 from pipelines.errors import FileRejectedError
@@ -76,6 +77,9 @@ def opened(file: FoundFile, spool: Path) -> Iterator[LandedFile]:
             spooled.unlink(missing_ok=True)
 
 
+_BROKEN = (EOFError, zlib.error, IsalError, gzip.BadGzipFile, zstandard.ZstdError)
+
+
 def _compression(name: str, head: bytes) -> str:
     if head[:2] == b"\x1f\x8b":
         return "gz"
@@ -104,7 +108,7 @@ def _spool(file: FoundFile, compression: str, target: Path) -> None:
                         expected=f"at most {MOST_EXPANSION} times its compressed size",
                         next_move="split the export, or land it uncompressed if it is genuine",
                     )
-    except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+    except _BROKEN as error:  # type: ignore[misc] # the stub of isal does not say that its error is one
         raise FileRejectedError(
             f"the {compression} stream is broken: {error}",
             code="truncated_compression",

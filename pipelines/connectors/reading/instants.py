@@ -27,6 +27,7 @@ MICROSECONDS: dict[str, int] = {
 
 UNITS: tuple[str, ...] = ("nanoseconds", *MICROSECONDS)
 
+_FIRST_YEAR_US = -62_135_596_800_000_000
 _LAST_YEAR_US = 253_402_300_800_000_000
 _HAS_ZONE = r"(?i)\d\s*(z|utc|[+-]\d{2}:?\d{2}|(?::\d{2}|\.\d{1,9})[+-]\d{2})$"
 
@@ -39,9 +40,9 @@ def parse_instants(texts: pl.Series, *, timezone: str | None = None) -> pl.Serie
     """
     at_once = _as_iso_8601(texts)
     if at_once is not None:
-        return at_once
+        return _within_years(at_once)
     fast = texts.str.strptime(INSTANT, "%+", strict=False)
-    fast = fast.set(fast.dt.year() > 9999, None)
+    fast = _within_years(fast)
     if fast.null_count() == texts.null_count():
         return fast
     open_rows = fast.is_null() & texts.is_not_null()
@@ -50,7 +51,23 @@ def parse_instants(texts: pl.Series, *, timezone: str | None = None) -> pl.Serie
         naive = ~pl.col("text").str.strip_chars().str.contains(_HAS_ZONE)
         local = localise(pl.col("instant").dt.replace_time_zone(None), timezone)
         rest = rest.with_columns(pl.when(naive).then(local).otherwise(pl.col("instant")).alias("instant"))
-    return fast.scatter(open_rows.arg_true(), rest["instant"])
+    return _within_years(fast.scatter(open_rows.arg_true(), rest["instant"]))
+
+
+def _within_years(instants: pl.Series) -> pl.Series:
+    """Without instants outside the years 1 to 9999, which is as far as dates go."""
+    at = instants.dt.epoch("us")
+    if at.null_count() == len(at) or (at.min() >= _FIRST_YEAR_US and at.max() < _LAST_YEAR_US):  # type: ignore[operator]
+        return instants
+    return instants.set(~at.is_between(_FIRST_YEAR_US, _LAST_YEAR_US, closed="left"), None)
+
+
+def typed_instants(values: pl.Series, timezone: str | None = None) -> pl.Series:
+    """A column of datetimes as instants; those without a zone are local to `timezone` (default UTC)."""
+    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
+        return _within_years(values.dt.convert_time_zone("UTC").cast(INSTANT))
+    local = pl.DataFrame({"t": values}).select(localise(pl.col("t"), timezone or "UTC"))["t"]
+    return _within_years(local)
 
 
 def _as_iso_8601(texts: pl.Series) -> pl.Series | None:
@@ -74,9 +91,9 @@ def format_instants(texts: pl.Series, pattern: str, *, timezone: str | None = No
     frame = pl.DataFrame({"text": texts.str.strip_chars()})
     if "%z" in pattern or "%:z" in pattern or "%+" in pattern:
         zoned = pl.col("text").str.strptime(INSTANT, pattern, strict=False)
-        return frame.select(zoned.alias("instant"))["instant"]
+        return _within_years(frame.select(zoned.alias("instant"))["instant"])
     naive = pl.col("text").str.strptime(pl.Datetime("us"), pattern, strict=False)
-    return frame.select(localise(naive, timezone or "UTC").alias("instant"))["instant"]
+    return _within_years(frame.select(localise(naive, timezone or "UTC").alias("instant"))["instant"])
 
 
 def instants_from_numbers(values: pl.Series, unit: str, *, origin: datetime | None = None) -> pl.Series:
@@ -98,7 +115,7 @@ def instants_from_numbers(values: pl.Series, unit: str, *, origin: datetime | No
         exact, rounded, limit = whole * factor, fraction * factor, _LAST_YEAR_US // factor
     in_range = fraction.is_finite() & (fraction.abs() < limit)
     shifted = pl.coalesce(exact, pl.when(in_range).then(rounded.round()).cast(pl.Int64, strict=False)) + start
-    legal = in_range & (shifted < _LAST_YEAR_US) & (shifted > -62_135_596_800_000_000)
+    legal = in_range & (shifted < _LAST_YEAR_US) & (shifted > _FIRST_YEAR_US)
     return frame.select(pl.when(legal).then(shifted).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("t"))[
         "t"
     ]

@@ -31,6 +31,7 @@ CHUNK_ROWS = 100_000
 
 _BLOCK = 1 << 22
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.\-]{0,63}\Z")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _BLANK = re.compile(r"\s*")
 
 
@@ -70,9 +71,20 @@ def read_json_documents(file: LandedFile) -> list[Any]:
             _refuse_json(file, text, error, documents=len(documents))
         documents.append(value)
         position = _skip_blanks(text, end)
+    refuse_half_characters(file, text, documents)
     if len(documents) == 1 and isinstance(documents[0], list):
         return documents[0]
     return documents
+
+
+def refuse_half_characters(file: LandedFile, text: str, value: Any) -> None:
+    """Raises FileRejectedError `bad_encoding` where a text of the JSON value holds half of a surrogate pair: JSON can
+    write it, no text can hold it."""
+    if _SURROGATE.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError as error:
+            refuse_encoding(file, f"a text with half of a character ({error.object[error.start]!r})")
 
 
 def count_listed(file: LandedFile, lists: Sequence[str]) -> int:
@@ -292,16 +304,31 @@ def _field_count(line: bytes) -> int:
 
 def _csv_chunk(names: list[str], lines: list[bytes], numbers: list[int], ragged: list[int]) -> CsvChunk:
     undecodable: list[int] = []
-    body = b"\n".join(lines)
-    if not _is_utf8(body):
+    if not _is_utf8(b"\n".join(lines)):
         kept = [(line, number) for line, number in zip(lines, numbers, strict=True) if _is_utf8(line)]
         undecodable = sorted(set(numbers) - {number for _, number in kept})
-        body, numbers = b"\n".join(line for line, _ in kept), [number for _, number in kept]
-    schema = dict.fromkeys(names, pl.String)
-    frame = pl.DataFrame(schema=schema)
+        lines, numbers = [line for line, _ in kept], [number for _, number in kept]
+    frame, odd = _csv_frame(dict.fromkeys(names, pl.String()), lines, numbers)
+    return CsvChunk(frame, sorted([*ragged, *odd]), undecodable)
+
+
+def _csv_frame(
+    schema: dict[str, pl.DataType], lines: list[bytes], numbers: list[int]
+) -> tuple[pl.DataFrame, list[int]]:
+    """The records with their numbers, and the numbers of those that are not what they seemed (text after a closing
+    quote), which are looked for by halves."""
+    frame, odd = pl.DataFrame(schema=schema), []
     if numbers:
-        frame = pl.read_csv(body, has_header=False, infer_schema=False, schema=schema)
-    return CsvChunk(frame.with_columns(pl.Series("record_number", numbers, dtype=pl.Int64)), ragged, undecodable)
+        try:
+            frame = pl.read_csv(b"\n".join(lines), has_header=False, infer_schema=False, schema=schema)
+        except pl.exceptions.ComputeError:
+            if len(numbers) > 1:
+                half = len(numbers) // 2
+                first, first_odd = _csv_frame(schema, lines[:half], numbers[:half])
+                rest, rest_odd = _csv_frame(schema, lines[half:], numbers[half:])
+                return pl.concat([first, rest]), [*first_odd, *rest_odd]
+            numbers, odd = [], numbers
+    return frame.with_columns(pl.Series("record_number", numbers, dtype=pl.Int64)), odd
 
 
 def _is_utf8(text: bytes) -> bool:
