@@ -185,7 +185,7 @@ def _is_pair(sample: Any) -> bool:
 
 def _texts(sample: Any) -> tuple[str, str]:
     """Time and value as text; both empty where the sample is no pair."""
-    return (format(Decimal(sample[0]), "f"), sample[1].strip()) if _is_pair(sample) else ("", "")
+    return (str(sample[0]), sample[1].strip()) if _is_pair(sample) else ("", "")
 
 
 def _batch(rows: list[tuple[int, str, str, str, str, bool]], deployment: str, gap: int, skipped: int) -> Batch:

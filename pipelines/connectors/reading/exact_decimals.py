@@ -8,7 +8,7 @@ thousands separators, a currency sign) or too large for 38 digits is refused, ne
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, Overflow
 
 import polars as pl
 
@@ -29,7 +29,7 @@ def rounded_decimal(value: Decimal, places: int, *, shift: int = 0) -> Decimal:
     large."""
     try:
         rounded = value.scaleb(shift, _CONTEXT).quantize(Decimal(1).scaleb(-places), context=_CONTEXT)
-    except InvalidOperation as error:
+    except (InvalidOperation, Overflow) as error:
         raise ValueError("not a finite number of usual size") from error
     if not rounded.is_finite() or abs(rounded) >= Decimal(10) ** WHOLE_DIGITS:
         raise ValueError("not a finite number of usual size")

@@ -190,7 +190,7 @@ def count_of(fields: Mapping[str, Any], name: str) -> int | None:
     value = fields.get(name)
     if value is None:
         return None
-    if isinstance(value, Decimal) and value.is_finite() and abs(value) <= MAX_COUNT and value == int(value):
+    if isinstance(value, Decimal) and value.is_finite() and -MAX_COUNT <= value <= MAX_COUNT and value == int(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_COUNT:
         raise UnreadableResultError("bad_token_count", name)

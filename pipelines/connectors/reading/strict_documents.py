@@ -321,7 +321,7 @@ def _csv_frame(
     if numbers:
         try:
             frame = pl.read_csv(b"\n".join(lines), has_header=False, infer_schema=False, schema=schema)
-        except pl.exceptions.ComputeError:
+        except pl.exceptions.PolarsError:
             if len(numbers) > 1:
                 half = len(numbers) // 2
                 first, first_odd = _csv_frame(schema, lines[:half], numbers[:half])
