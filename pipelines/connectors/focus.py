@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.connectors.base import (
@@ -40,6 +39,7 @@ from pipelines.connectors.base import (
     rejects,
 )
 from pipelines.connectors.focus_lines import COLUMNS, LINE_FAULTS, REQUIRED, canonical_lines
+from pipelines.connectors.reading.parquet_frames import DAMAGED
 from pipelines.connectors.reading.record_faults import Fault, split_faults
 from pipelines.connectors.reading.strict_documents import (
     CHUNK_ROWS,
@@ -220,8 +220,9 @@ def _is_parquet(file: LandedFile) -> bool:
 
 def _open_parquet(file: LandedFile) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(file.path)
-    except (pa.ArrowException, OSError) as error:
+        opened = pq.ParquetFile(file.path)
+        opened.schema_arrow.names  # noqa: B018 # damaged names are found when they are read
+    except DAMAGED as error:
         raise FileRejectedError(
             "the Parquet file has no readable footer: it was cut short or is damaged",
             code="malformed_parquet",
@@ -229,18 +230,20 @@ def _open_parquet(file: LandedFile) -> pq.ParquetFile:
             expected="a whole Parquet file",
             next_move="copy it again; a file that is still being written is taken on the next run",
         ) from error
+    return opened
 
 
 def _parquet_chunks(file: LandedFile, names: list[str]) -> Iterator[CsvChunk]:
     first = 1
     try:
         for batch in _open_parquet(file).iter_batches(batch_size=CHUNK_ROWS, columns=names):
+            batch.validate(full=True)
             frame = pl.DataFrame(pl.from_arrow(batch))
             texts = frame.select(_as_text(frame[name]) for name in names)
             numbers = pl.int_range(first, first + len(frame), dtype=pl.Int64, eager=True).alias("record_number")
             first += len(frame)
             yield CsvChunk(texts.with_columns(numbers), [], [])
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise FileRejectedError(
             "a part of the Parquet file is damaged",
             code="malformed_parquet",

@@ -22,7 +22,7 @@ from pipelines.connectors.column_mapping import COUNT_COLUMNS, TEXT_COLUMNS, Col
 from pipelines.connectors.column_mapping import Path as Steps
 from pipelines.connectors.reading.json_documents import as_json_lines, count_json_records
 from pipelines.connectors.reading.json_lines import TEXT, read_json_lines
-from pipelines.connectors.reading.parquet_frames import read_frames, read_together
+from pipelines.connectors.reading.parquet_frames import DAMAGED, read_frames, read_together
 from pipelines.connectors.usage_columns import NULL_WORDS
 from pipelines.errors import FileRejectedError
 
@@ -88,18 +88,18 @@ def count_table_records(file: LandedFile, mapping: ColumnMapping) -> int:
 
 def _parquet_chunks(file: LandedFile, mapping: ColumnMapping) -> Iterator[Chunk]:
     try:
-        parquet = arrow_parquet.ParquetFile(file.path)
-    except (pa.ArrowException, OSError) as error:
+        names = arrow_parquet.ParquetFile(file.path).schema_arrow.names
+    except DAMAGED as error:
         raise _unreadable(
             file, "the Parquet file is damaged", "malformed_parquet", "a complete Parquet file"
         ) from error
-    sources, needed, repeated = _parquet_columns(file, mapping, parquet.schema_arrow.names)
+    sources, needed, repeated = _parquet_columns(file, mapping, names)
     given = 0
     try:
         for native, words in read_frames(file.path, needed, repeated, _PARQUET_ROWS):
             yield _parquet_chunk(native, words, sources, given)
             given += len(native)
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+    except DAMAGED as error:
         raise _unreadable(
             file, "the Parquet file is damaged", "malformed_parquet", "a complete Parquet file"
         ) from error
@@ -118,7 +118,7 @@ def read_parquet_together(files: Sequence[LandedFile], mapping: ColumnMapping) -
         sources, needed, repeated = _parquet_columns(files[0], mapping, footers[0].schema.to_arrow_schema().names)
         native, words = read_together([file.path for file in files], needed, repeated)
         return _parquet_chunk(native, words, sources, 0), records
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError):
+    except DAMAGED:
         return None
 
 

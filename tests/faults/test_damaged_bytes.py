@@ -7,6 +7,7 @@ good file means (tests/unit/connectors), a disk that fails (test_publish_disk.py
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import re
 import shutil
@@ -104,6 +105,31 @@ def test_whatever_happens_to_its_bytes_a_file_is_read_or_rejected(
             except FileRejectedError as error:
                 told.append((error.code, error.expected, error.next_move))
     assert all(map(all, told))
+
+
+@pytest.mark.parametrize("source", ["usage_table", "focus"])
+def test_a_flipped_bit_in_a_parquet_file_is_read_or_rejected(demo_landing: Path, tmp_path: Path, source: str) -> None:
+    """Its texts, its words, the numbers of words and the names of columns are all believed by whoever does not look."""
+    rows = pl.DataFrame([call(f"r{n}", feature_tag=f"chat-{n % 7}", user_id=f"u{n % 5}") for n in range(500)])
+    bill = pl.read_csv(min((demo_landing / "focus").rglob("*.csv")), infer_schema=False)
+    stream = io.BytesIO()
+    (rows if source == "usage_table" else bill).write_parquet(stream, compression="uncompressed", statistics=False)
+    chance = random.Random(source)
+    settings = home_settings(tmp_path)
+    outcomes = set()
+    for number in range(150):
+        data = bytearray(stream.getvalue())
+        for _ in range(3):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        shutil.rmtree(settings.landing, ignore_errors=True)
+        land(settings, f"{source}/a.parquet", bytes(data))
+        [file] = survey(settings, Ledger(Lake(settings.lake)), registry.SOURCES).fresh
+        try:
+            read_file(settings, Lake(settings.lake), file, by_itself=number % 2 == 0)
+            outcomes.add("read")
+        except FileRejectedError as error:
+            outcomes.add(error.code)
+    assert {"read", "malformed_parquet"} <= outcomes
 
 
 def test_a_packed_stream_with_a_flipped_bit_is_rejected(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 
 from pipelines.pieces import numbered
 
+DAMAGED = (pa.ArrowException, pl.exceptions.PolarsError, OSError, UnicodeDecodeError)
+"""What reading a damaged file raises."""
 _ROWS_PER_WORD = 2
 """A text column with fewer rows per text is not worth its numbers, and is given in full."""
 
@@ -48,6 +50,8 @@ def read_together(
 
 
 def _frame(table: pa.Table, texts: Collection[str]) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    # Arrow believes what a Parquet file says of its texts and words, and Polars believes Arrow.
+    table.validate(full=True)
     columns, words = [], {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         values = column
