@@ -7,6 +7,7 @@ in which order, and the ledger (staging.py), any format (connectors/).
 from __future__ import annotations
 
 import shutil
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -96,9 +97,33 @@ def read_file(
 ) -> ReadFile:
     """Read one file into its staging folder; of the lake nothing else is touched, so several may be read at once.
 
-    by_itself: threads of its own read, check and write it at the same time. Raises FileRejectedError as stage does.
+    by_itself: threads of its own read, check and write it at the same time. Raises FileRejectedError as stage does,
+    also for what no connector foresaw: one odd file never stops the others.
     """
-    is_threaded = by_itself and settings.threads > 1
+    try:
+        return _read(settings, lake, file, only_days, is_threaded=by_itself and settings.threads > 1)
+    except _UNFORESEEN as error:
+        at = next(frame for frame in reversed(traceback.extract_tb(error.__traceback__)) if _OURS in frame.filename)
+        # What the error says may quote the file.
+        raise FileRejectedError(
+            f"the file holds something that nobody thought of ({type(error).__name__})",
+            code="unforeseen",
+            where=f"{file.relative_path}, read by {Path(at.filename).name} line {at.lineno}",
+            expected=f"files as {file.source} writes them",
+            next_move="look for what is odd in it, and report it: `tokenmart quarantine replay` reads it again",
+        ) from error
+
+
+_UNFORESEEN = (
+    ValueError, ArithmeticError, LookupError, TypeError, pl.exceptions.ComputeError, pl.exceptions.SchemaError,
+)  # fmt: skip
+"""What the content of a file can cause. Not what a full disk or a lack of memory causes: those pass."""
+_OURS = str(Path(__file__).parents[1])
+
+
+def _read(
+    settings: Settings, lake: Lake, file: FoundFile, only_days: frozenset[str] | None, *, is_threaded: bool
+) -> ReadFile:
     connector = registry.connector(file.source)
     target = staging(lake, file.landed_file)
     shutil.rmtree(target, ignore_errors=True)

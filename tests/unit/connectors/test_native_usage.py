@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipelines.connectors.native.usage import SDK_USAGE_SHAPE, USAGE_SHAPE, read_usage
 from pipelines.connectors.reading.json_lines import TEXT, read_json_lines
@@ -396,42 +393,3 @@ def test_an_embedding_model_with_a_zero_completion_is_an_embedding(tmp_path: Pat
     usage = {"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 9}
     assert _counts(_only(_read(tmp_path, usage, model="mistral-embed"))) == {"embedding_input": 9}
     assert _counts(_only(_read(tmp_path, usage, model="mistral-large"))) == {"input_uncached": 9}
-
-
-_FEW = st.sampled_from([None, 0, 0, 1, 7, 40])
-_CHATS = st.fixed_dictionaries(
-    {"prompt_tokens": st.sampled_from([0, 50, 90]), "completion_tokens": st.sampled_from([None, 0, 30])},
-    optional={
-        "total_tokens": st.sampled_from([None, 50, 80, 120, 200]),
-        "reasoning_tokens": _FEW,
-        "num_cached_tokens": _FEW,
-        "cache_creation_input_tokens": _FEW,
-        "prompt_tokens_details": st.none()
-        | st.fixed_dictionaries(
-            {},
-            optional={
-                "cached_tokens": _FEW,
-                "audio_tokens": _FEW,
-                "image_tokens": _FEW,
-                "cache_write_tokens": _FEW,
-                "cached_tokens_details": st.fixed_dictionaries({"audio_tokens": _FEW}),
-                "cache_write_tokens_details": st.fixed_dictionaries({"ttl_30m_tokens": _FEW}),
-            },
-        ),
-        "completion_tokens_details": st.none()
-        | st.fixed_dictionaries({"reasoning_tokens": _FEW}, optional={"audio_tokens": _FEW}),
-    },
-)
-
-
-@settings(deadline=None, max_examples=40)
-@given(usages=st.lists(_CHATS, min_size=2, max_size=6))
-def test_a_usage_object_means_the_same_alone_and_among_others(usages: list[dict[str, Any]]) -> None:
-    """What no row of a chunk has is left out of the arithmetic; that must not show."""
-    with tempfile.TemporaryDirectory() as folder:
-        together = _read(Path(folder), *usages, model="text-embed").select(*TOKEN_COLUMNS, "fault").fill_null(0)
-        alone = [
-            _read(Path(folder), usage, model="text-embed").select(*TOKEN_COLUMNS, "fault").fill_null(0)
-            for usage in usages
-        ]
-    assert together.rows() == [row for frame in alone for row in frame.rows()]

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 import zstandard
 
+from pipelines.connectors import usage_table
 from pipelines.core.merge import merge_core
+from pipelines.inspection.quarantine import replay
 from pipelines.intake import landing, reading, unpacking
 from pipelines.intake import staging as intake
 from pipelines.intake.landing import Ledger
@@ -301,3 +303,28 @@ def test_a_damaged_parquet_file_is_rejected_and_stops_nothing(tmp_path, source, 
     assert [name for name, _ in report.rejected] == [f"{source}/a-damaged.parquet"]
     assert report.ingested == ["usage_table/b.parquet", "usage_table/c.jsonl"]
     assert ids(home) == ["r", "s"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_no_connector_foresaw_rejects_the_file_and_quotes_nothing_of_it(tmp_path, monkeypatch, threads):
+    home = home_settings(tmp_path, threads=threads)
+    for name in "abc":
+        land(home, f"usage_table/{name}.jsonl", [call(name)])
+    real = usage_table.usage_rows
+
+    def odd(frame, *args):
+        if frame["request_id"][0] == "b":
+            raise ValueError("the prompt says: ann@example.org")
+        return real(frame, *args)
+
+    monkeypatch.setattr(usage_table, "usage_rows", odd)
+    report, _ = take_in(home)
+    [(name, why)] = report.rejected
+    assert name == "usage_table/b.jsonl"
+    assert "ValueError" in why
+    assert "usage_table.py line" in why
+    assert "ann@example.org" not in why
+    assert ids(home) == ["a", "c"]
+    monkeypatch.undo()
+    replay(home, "usage_table")
+    assert ids(home) == ["a", "b", "c"]
