@@ -22,7 +22,7 @@ from pipelines.connectors.native.anthropic import ANTHROPIC_SHAPE
 from pipelines.connectors.native.usage import read_usage
 from pipelines.connectors.reading.instants import parse_instants
 from pipelines.connectors.reading.json_documents import count_lines
-from pipelines.connectors.reading.json_lines import FLAG, NUMBER, TEXT, Shape, read_clean_files
+from pipelines.connectors.reading.json_lines import FLAG, NUMBER, TEXT, Shape, lines_of_each, read_clean_files
 from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
 from pipelines.connectors.session_files import SESSION_MERGE, copy_rank, read_session
 from pipelines.quantities import LEAF_COLUMNS
@@ -74,8 +74,7 @@ class ClaudeCode:
         batch = _batch(sessions)
         if not isinstance(batch.usage, pl.DataFrame) or batch.usage["request_id"].null_count():
             return None
-        counts = dict(sessions.group_by("file_number").len().iter_rows())
-        return Together(batch, [counts.get(number, 0) for number in range(len(files))])
+        return Together(batch, lines_of_each(sessions, len(files)))
 
 
 def _batch(session: pl.DataFrame) -> Batch:

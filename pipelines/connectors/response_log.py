@@ -15,12 +15,12 @@ Calls to hosted tools that only appear as items of the body's output (OpenAI web
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
-from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role, canonical_usage, service_tier
+from pipelines.connectors.base import Batch, LandedFile, MergeRule, Role, Together, canonical_usage, service_tier
 from pipelines.connectors.native.usage import (
     FAMILIES,
     FAULTS,
@@ -33,7 +33,14 @@ from pipelines.connectors.native.usage import (
 )
 from pipelines.connectors.reading.instants import instants_from_numbers, parse_instants
 from pipelines.connectors.reading.json_documents import count_lines
-from pipelines.connectors.reading.json_lines import JSON, TEXT, Shape, read_json_lines
+from pipelines.connectors.reading.json_lines import (
+    JSON,
+    TEXT,
+    Shape,
+    lines_of_each,
+    read_clean_files,
+    read_json_lines,
+)
 from pipelines.connectors.reading.json_names import names_in
 from pipelines.connectors.reading.providers import provider_name
 from pipelines.connectors.reading.record_faults import JSON_FAULTS, Fault, split_faults
@@ -92,17 +99,39 @@ class ResponseLog:
 
     def read(self, file: LandedFile) -> Iterator[Batch]:
         """Batches of bounded size. A line that cannot be read is rejected with its reason, the rest goes on."""
-        for chunk in read_json_lines(file.path, _shape(file.path)):
+        for chunk in read_json_lines(file.path, _shape(_mentioned(file.path))):
             yield _batch(chunk)
+
+    def goes_together(self, name: str) -> bool:
+        """All of them: gateways write a file an hour, or one for each of their replicas."""
+        return bool(name)
+
+    def read_together(self, files: Sequence[LandedFile]) -> Together | None:
+        """With the fields that any of them mentions, where none takes a name for something else."""
+        paths = [file.path for file in files]
+        mentioned = [_mentioned(path) for path in paths]
+        if len({SDK_SIGN in names for names in mentioned}) > 1:
+            return None
+        lines = read_clean_files(paths, _shape(frozenset().union(*mentioned)))
+        if lines is None or lines.is_empty():
+            return None
+        batch = _batch(lines)
+        if not isinstance(batch.usage, pl.DataFrame) or batch.usage["request_id"].null_count():
+            return None
+        return Together(batch, lines_of_each(lines, len(paths)))
 
 
 CONNECTOR = ResponseLog()
 
 
-def _shape(path: Path) -> Shape:
-    """The fields worth looking for: those that the file mentions, of bodies none if it has none."""
+def _mentioned(path: Path) -> frozenset[str]:
+    """The names worth looking for that stand in the file."""
     known = {**USAGE_SHAPE, **SDK_USAGE_SHAPE}
-    mentioned = names_in(path, [*all_names(known), *_OPTIONAL, SDK_SIGN, "response"])
+    return names_in(path, [*all_names(known), *_OPTIONAL, SDK_SIGN, "response"])
+
+
+def _shape(mentioned: frozenset[str]) -> Shape:
+    """The fields of these names, of bodies none where none is mentioned."""
     fields = SDK_USAGE_SHAPE if SDK_SIGN in mentioned else USAGE_SHAPE
     usage = fields_among(fields, {*mentioned, *_ALWAYS})
     optional = {name: kind for name, kind in _OPTIONAL.items() if name in mentioned}

@@ -89,6 +89,12 @@ def read_clean_files(paths: Sequence[Path], shape: Shape) -> pl.DataFrame | None
     )
 
 
+def lines_of_each(rows: pl.DataFrame, files: int) -> list[int]:
+    """How many of the rows of read_clean_files each file has."""
+    counts = dict(rows.group_by("file_number").len().iter_rows())
+    return [counts.get(number, 0) for number in range(files)]
+
+
 class _DirtyFileError(Exception):
     """The strict pass met a line or value that does not fit, or a line that is longer than the buffer."""
 

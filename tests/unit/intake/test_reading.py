@@ -88,6 +88,38 @@ def test_sessions_read_at_once_are_those_read_one_by_one(files, odd):
     assert together == alone
 
 
+def response(provider, usage, **fields):
+    at = "2026-10-01T10:00:00Z"
+    return {"timestamp": at, "provider": provider, "model": "m", "request_id": "r1", "usage": usage, **fields}
+
+
+CHAT = {"prompt_tokens": 30, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 10}}
+SDK = {"prompt_token_count": 9, "candidates_token_count": 2, "prompt_tokens_details": [{"modality": "TEXT"}]}
+RESPONSE = st.one_of(
+    st.builds(response, st.sampled_from(["openai", "Open AI", None]), st.just(CHAT), request_id=st.sampled_from("abc")),
+    st.builds(response, st.just("anthropic"), st.just({"input_tokens": 5, "cache_read_input_tokens": 7})),
+    st.builds(response, st.just("openai"), st.just({**CHAT, "completion_tokens": 2.5}), tags=st.just({"team": "x"})),
+    st.builds(response, st.just("openai"), st.none(), status=st.sampled_from(["failed", "ok"])),
+    st.just(response("openai", None, response={"id": "body", "model": "gpt-4o", "usage": CHAT})),
+    st.just(response("openai", CHAT, timestamp="yesterday")),
+)
+STRANGE = st.sampled_from(
+    [*map(json.dumps, [response("google", SDK), response("openai", CHAT, request_id=None), []]), "not json"]
+)
+
+
+@hypothesis_settings(deadline=None, max_examples=25)
+@given(files=st.lists(st.lists(RESPONSE, max_size=5), min_size=2, max_size=5), strange=st.none() | STRANGE)
+def test_hours_of_a_gateway_read_at_once_are_those_read_one_by_one(files, strange):
+    with tempfile.TemporaryDirectory() as folder:
+        home = home_settings(Path(folder))
+        for number, lines in enumerate(files):
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            land(home, f"response_log/{number}.jsonl", text + f"{strange or ''}\n" * (number == 1) + "\n" * number)
+        alone, together = both_ways(home)
+    assert together == alone
+
+
 ROW = st.fixed_dictionaries(
     {
         "request_id": st.sampled_from(["a", "b", "c"]) | st.uuids().map(str),
@@ -179,3 +211,17 @@ def test_records_of_pieces_are_counted_from_one_in_each_file(tmp_path):
         rows = open_piece(path).frame(["landed_file", "record_number"])
         mine = rows.filter(pl.col("landed_file") == file.landed_file)
         assert mine["record_number"].to_list() == list(range(1, outcome.records + 1))
+
+
+@pytest.mark.parametrize(
+    ("folder", "line"),
+    [("claude_code/p", entry("abc", 1, 3)), ("response_log", response("openai", CHAT, request_id="r"))],
+)
+def test_files_that_fit_are_read_at_once(tmp_path, folder, line):
+    home = home_settings(tmp_path)
+    for number in range(3):
+        land(home, f"{folder}/{number}.jsonl", [line] * (number + 1))
+    lake = Lake(home.lake)
+    outcomes = read_files(home, lake, survey(home, Ledger(lake), registry.SOURCES).fresh)
+    assert len({outcome.staged_in for outcome in outcomes}) == 1
+    assert [outcome.records for outcome in outcomes] == [1, 2, 3]
