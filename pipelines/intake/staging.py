@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
 
 _SMALL_FILE_BYTES = 8 * 2**20
-_BYTES_TOGETHER = 64 * 2**20
+_BYTES_TOGETHER = 32 * 2**20
 _FILES_TOGETHER = 256
 
 
