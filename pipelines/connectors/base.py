@@ -130,9 +130,8 @@ class ReadsTogether(Protocol):
     """A connector that can also read small files several at a time, as each by itself: for tools that write many. What
     it tells of a file does not depend on the file's folder."""
 
-    def goes_together(self, name: str) -> bool:
-        """Whether files of this name are worth the attempt."""
-        ...
+    together: tuple[str, ...]
+    """Endings of the names of files that are worth the attempt; an empty one is that of all."""
 
     def read_together(self, files: Sequence[LandedFile]) -> Together | None:
         """All of them, or None when each must be read by itself: because of what is wrong with one, or of rows without

@@ -51,6 +51,7 @@ class ClaudeCode:
     source = "claude_code"
     role: Role = "log"
     merge = SESSION_MERGE
+    together = ("",)
 
     def count_records(self, file: LandedFile) -> int:
         """Non-blank lines."""
@@ -61,10 +62,6 @@ class ClaudeCode:
         session = read_session(file, SHAPE)
         if not session.is_empty():
             yield _batch(session.with_columns(pl.lit(0, dtype=pl.Int64).alias("file_number")))
-
-    def goes_together(self, name: str) -> bool:
-        """All of them."""
-        return bool(name)
 
     def read_together(self, files: Sequence[LandedFile]) -> Together | None:
         """Sessions are many and small: what is done to one costs more than reading it."""

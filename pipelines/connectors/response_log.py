@@ -92,6 +92,7 @@ class ResponseLog:
     source = "response_log"
     role: Role = "log"
     merge = MergeRule()
+    together = ("",)
 
     def count_records(self, file: LandedFile) -> int:
         """Non-blank lines, counted in binary blocks."""
@@ -101,10 +102,6 @@ class ResponseLog:
         """Batches of bounded size. A line that cannot be read is rejected with its reason, the rest goes on."""
         for chunk in read_json_lines(file.path, _shape(_mentioned(file.path))):
             yield _batch(chunk)
-
-    def goes_together(self, name: str) -> bool:
-        """All of them: gateways write a file an hour, or one for each of their replicas."""
-        return bool(name)
 
     def read_together(self, files: Sequence[LandedFile]) -> Together | None:
         """With the fields that any of them mentions, where none takes a name for something else."""

@@ -30,6 +30,7 @@ class UsageTable:
     source = "usage_table"
     role: Role = "log"
     merge = MergeRule(window="neighbours", on_conflict="quarantine")
+    together = (".parquet",)
 
     def count_records(self, file: LandedFile) -> int:
         """Rows of the table: Parquet footer, non-blank JSON lines, or CSV lines below the header."""
@@ -48,10 +49,6 @@ class UsageTable:
                 first = False
             usage, rejected = usage_rows(chunk.frame, mapping, JSON_FAULTS if chunk.is_json else (), chunk.words)
             yield Batch(usage=usage, rejected=[*chunk.rejected, *rejected])
-
-    def goes_together(self, name: str) -> bool:
-        """Parquet files."""
-        return name.endswith(".parquet")
 
     def read_together(self, files: Sequence[LandedFile]) -> Together | None:
         """Parquet files of one kind: a folder with a file per day or hour."""

@@ -167,9 +167,9 @@ class _Merger:
             self._send_home(source, paths)
 
     def _open(self, path: Path) -> Piece:
-        """A staged piece, without rows of files that were read with it and do not count any more."""
+        """A staged piece, without rows of files that were read with it and do not count any more or are staged anew."""
         piece = open_piece(path)
-        gone = piece.values("landed_file") - set(self.covered)
+        gone = piece.values("landed_file") - set(self.staged[path.parents[1].name])
         return piece.only(~piece.is_one_of("landed_file", pl.Series(sorted(gone)))) if gone else piece
 
     def _send_home(self, source: str, paths: list[Path]) -> None:

@@ -128,7 +128,7 @@ def _go_together(group: Sequence[FoundFile], file: FoundFile) -> bool:
 
 def _may_go_together(file: FoundFile) -> bool:
     connector = registry.connector(file.source)
-    return isinstance(connector, ReadsTogether) and connector.goes_together(file.relative_path)
+    return isinstance(connector, ReadsTogether) and file.relative_path.endswith(connector.together)
 
 
 def _take_in(

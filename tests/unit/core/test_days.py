@@ -288,6 +288,26 @@ def test_sessions_that_were_staged_together_and_lost_are_read_again_from_raw(tmp
     assert not (home.lake / ".staged").exists()
 
 
+def test_a_session_whose_raw_file_is_gone_keeps_what_is_left_of_it_and_the_others_count_once(tmp_path):
+    home = home_settings(tmp_path / "home", threads=2)
+    sessions(home)
+    intake.ingest(home)
+    min((home.lake / ".staged").rglob("*.arrow")).unlink()
+    (home.landing / "claude_code/p/5.jsonl").unlink()
+    report = merge_core(home)
+    assert report.missing_raw != []
+    told = pl.concat([usage(home), *(lost_rows(home))], how="diagonal")
+    assert told.select("landed_file", "record_number", "part").is_unique().all()
+    everything = anew(tmp_path, home)
+    others = {row["request_id"] for row in everything["core__usage"]}
+    assert others <= set(counted(home))
+
+
+def lost_rows(home) -> list[pl.DataFrame]:
+    lake = Lake(home.lake)
+    return [frame for day in lake.partitions(LOST) if (frame := lake.read(LOST, day)) is not None]
+
+
 def test_files_that_an_earlier_version_staged_are_read_again(tmp_path):
     home = home_settings(tmp_path / "home", threads=2)
     sessions(home)
