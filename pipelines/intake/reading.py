@@ -155,7 +155,7 @@ def read_files(settings: Settings, lake: Lake, files: Sequence[FoundFile]) -> li
     """Read small files of one source, each as read_file does, at once where their connector can."""
     connector = registry.connector(files[0].source)
     if len(files) > 1 and isinstance(connector, ReadsTogether):
-        with ExitStack() as stack, suppress(FileRejectedError):
+        with ExitStack() as stack, suppress(FileRejectedError, *_UNFORESEEN):
             landed = [stack.enter_context(opened(file, settings.lake / ".spool")) for file in files]
             together = connector.read_together(landed)
             if together is not None:

@@ -306,21 +306,24 @@ def test_a_damaged_parquet_file_is_rejected_and_stops_nothing(tmp_path, source, 
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_what_no_connector_foresaw_rejects_the_file_and_quotes_nothing_of_it(tmp_path, monkeypatch, threads):
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_what_no_connector_foresaw_rejects_the_file_and_quotes_nothing_of_it(tmp_path, monkeypatch, form, threads):
     home = home_settings(tmp_path, threads=threads)
     for name in "abc":
-        land(home, f"usage_table/{name}.jsonl", [call(name)])
+        path = land(home, f"usage_table/{name}.{form}", [call(name)])
+        if form == "parquet":
+            pl.DataFrame([call(name)]).write_parquet(path)
     real = usage_table.usage_rows
 
     def odd(frame, *args):
-        if frame["request_id"][0] == "b":
+        if "b" in frame["request_id"]:
             raise ValueError("the prompt says: ann@example.org")
         return real(frame, *args)
 
     monkeypatch.setattr(usage_table, "usage_rows", odd)
     report, _ = take_in(home)
     [(name, why)] = report.rejected
-    assert name == "usage_table/b.jsonl"
+    assert name == f"usage_table/b.{form}"
     assert "ValueError" in why
     assert "usage_table.py line" in why
     assert "ann@example.org" not in why
