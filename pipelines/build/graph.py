@@ -137,7 +137,7 @@ def refresh_tables(
         def signature_of(table: str, key: str) -> str | None:
             signature = _signature(bench, table, key)
             held = bench.partitions(table).get(key)
-            if held is None or held.signature != signature:
+            if held is None or held.signature != signature or bench.is_lost(table, key):
                 return signature
             reports[table].unchanged += 1
             return None

@@ -57,8 +57,7 @@ class Sight:
 class Workbench:
     """What the lake holds of `tables`, with everything built so far. The caller holds the lake's lock.
 
-    Derived partitions whose file is gone are not held, so that they are built again; a core partition whose file is
-    gone raises ContractError when it is read.
+    A partition whose file is gone is lost until it is put down again; to read it before raises ContractError.
     `query`, `frames` and `write` may be called by several threads at once; all others by the one that made the bench.
     """
 
@@ -67,9 +66,6 @@ class Workbench:
         lake = Lake(settings.lake)
         self._held = lake.tables(tables)
         self._lost = lake.lost(self._held)
-        for table, key in self._lost:
-            if not table.startswith("core__"):
-                del self._held[table][key]
         self._replacement = replacement
         self._read: dict[str, dict[str, _Read]] = {}
         self._of_nothing: dict[str, pl.DataFrame] = {}
@@ -78,6 +74,10 @@ class Workbench:
     def partitions(self, table: str) -> dict[str, Partition]:
         """All partitions of a table by key."""
         return self._held[table]
+
+    def is_lost(self, table: str, key: str) -> bool:
+        """Whether the index knows a partition whose file is gone."""
+        return (table, key) in self._lost
 
     def _inputs(self, table: str, key: str) -> _Read:
         """What a partition `key` reads of a table: its days for a month, all that there is for `all`."""
@@ -97,8 +97,7 @@ class Workbench:
         """What a partition `key` sees of these tables, as they stand now."""
         read = {table: self._inputs(table, key).partitions for table in tables}
         for lost in sorted({(table, part.key) for table, parts in read.items() for part in parts} & self._lost):
-            if lost[0].startswith("core__"):
-                raise gone(*lost)
+            raise gone(*lost)
         return Sight(
             {
                 table: [self._replacement.path(table, part.key) for part in parts if part.rows]
@@ -144,12 +143,14 @@ class Workbench:
     def put(self, partition: Partition) -> None:
         """Let a partition that was written be seen."""
         self._held[partition.table][partition.key] = partition
+        self._lost.discard((partition.table, partition.key))
         self._read.pop(partition.table, None)
 
     def remove(self, table: str, key: str) -> None:
         """Let the partition be gone."""
         self._replacement.remove(table, key)
         del self._held[table][key]
+        self._lost.discard((table, key))
         self._read.pop(table, None)
 
     def is_full(self) -> bool:
@@ -177,10 +178,11 @@ def workbench(settings: Settings, tables: Iterable[str]) -> Iterator[Workbench]:
 
 
 def gone(table: str, key: str) -> ContractError:
-    """The error for a day of a core table whose file is gone."""
+    """The error for a partition whose file is gone."""
+    afresh = f"compute the day from the raw files again: tokenmart backfill --from {key} --to {key}"
     return ContractError(
-        "a day of a core table is gone from the lake",
+        "a file is gone from the lake",
         where=f"lake/{table}/{key}.parquet",
         expected="the file that the lake's index knows",
-        next_move=f"compute the day from the raw files again: tokenmart backfill --from {key} --to {key}",
+        next_move=afresh if table.startswith("core__") else "`tokenmart run` builds it again",
     )

@@ -206,7 +206,7 @@ def _apart(
 
 def _places(records: pl.Series, ends: pl.Series) -> pl.Series:
     """Of each record number that counts through several files, in which of them it is; ends: their last numbers."""
-    return ends.search_sorted(records)
+    return ends.search_sorted(records, side="left")
 
 
 def _by_file(piece: Piece, names: Sequence[str], ends: pl.Series) -> Piece:

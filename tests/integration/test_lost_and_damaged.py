@@ -14,6 +14,7 @@ import pytest
 
 from assets.listener import Listener
 from assets.pipeline_run import RunFailedError, run_job
+from pipelines.build.graph import refresh_table
 from pipelines.build.workbench import workbench
 from pipelines.contracts.billing import CoreBilling
 from pipelines.contracts.fields import empty
@@ -72,6 +73,19 @@ def test_what_was_derived_and_is_gone_is_built_again(home: SmallHome, gone: list
     assert home.current == snapshot
     assert is_up_to_date(settings())
     assert lake_says(home)[0] == "ok"
+
+
+def test_a_table_is_not_built_from_what_is_gone(home: SmallHome) -> None:
+    """One table alone was asked for, so nobody builds its input again; to read it as nothing would cost money."""
+    before = derived(home)
+    shutil.rmtree(home.path / "lake" / "int__usage_cost")
+    shutil.rmtree(home.path / "lake" / "int__feature_cost_daily")
+    with pytest.raises(ContractError) as caught:
+        refresh_table(settings(), "int__feature_cost_daily")
+    assert caught.value.where == "lake/int__usage_cost/2025-03.parquet"
+    assert caught.value.next_move == "`tokenmart run` builds it again"
+    run_job(settings(), "nightly", listener=Listener())
+    assert derived(home) == before
 
 
 def test_a_damaged_file_fails_at_once_and_is_built_again_when_it_is_removed(home: SmallHome) -> None:

@@ -87,10 +87,8 @@ def chat(frame: pl.DataFrame) -> pl.DataFrame:
     OpenAI-compatible endpoint, xAI): the difference is billed as output, so it is added to output and reasoning.
     An embedding has no completion, or a model named so with none; Voyage gives its input as `total_tokens` alone.
     """
-    has_none = raw("completion_tokens").is_null() | (raw("completion_tokens") == 0)
-    is_embedding = raw("completion_tokens").is_null() | (
-        (raw("completion_tokens") == 0) & pl.col("model").str.contains("(?i)embed").fill_null(False)
-    )
+    is_absent, is_zero = raw("completion_tokens").is_null(), raw("completion_tokens") == 0
+    is_embedding = is_absent | (is_zero & pl.col("model").str.contains("(?i)embed").fill_null(False))
     prompt = raw("prompt_tokens").fill_null(pl.when(raw("completion_tokens").is_null()).then(raw("total_tokens")))
     leaves = _inclusive(
         frame,
@@ -100,7 +98,7 @@ def chat(frame: pl.DataFrame) -> pl.DataFrame:
         output_details=["completion_tokens_details"],
     )
     leaves = leaves.with_columns(web_search_requests=raw("num_search_queries"))
-    if not frame.select(has_none.any()).item():
+    if not frame.select((is_absent | is_zero).any()).item():
         return leaves
     return leaves.with_columns(
         embedding_input_tokens=pl.when(is_embedding).then(pl.col("input_uncached_tokens")).otherwise(0.0),

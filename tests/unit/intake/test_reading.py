@@ -76,15 +76,20 @@ def both_ways(home):
     return alone, [told(home, file, outcome) for file, outcome in zip(unique, outcomes, strict=True)]
 
 
-@hypothesis_settings(deadline=None, max_examples=25)
-@given(files=st.lists(st.lists(LINE, max_size=5), min_size=2, max_size=5), odd=st.none() | ODD)
-def test_sessions_read_at_once_are_those_read_one_by_one(files, odd):
+def lines_both_ways(where, files, odd):
+    """The same for files of JSON lines, the second with an odd line; they end in more and more blank ones."""
     with tempfile.TemporaryDirectory() as folder:
         home = home_settings(Path(folder))
         for number, lines in enumerate(files):
             text = "".join(json.dumps(line) + "\n" for line in lines)
-            land(home, f"claude_code/p/{number}.jsonl", text + (odd or "") * (number == 1) + "\n" * number)
-        alone, together = both_ways(home)
+            land(home, f"{where}/{number}.jsonl", text + (odd or "") * (number == 1) + "\n" * number)
+        return both_ways(home)
+
+
+@hypothesis_settings(deadline=None, max_examples=25)
+@given(files=st.lists(st.lists(LINE, max_size=5), min_size=2, max_size=5), odd=st.none() | ODD)
+def test_sessions_read_at_once_are_those_read_one_by_one(files, odd):
+    alone, together = lines_both_ways("claude_code/p", files, odd)
     assert together == alone
 
 
@@ -111,12 +116,7 @@ STRANGE = st.sampled_from(
 @hypothesis_settings(deadline=None, max_examples=25)
 @given(files=st.lists(st.lists(RESPONSE, max_size=5), min_size=2, max_size=5), strange=st.none() | STRANGE)
 def test_hours_of_a_gateway_read_at_once_are_those_read_one_by_one(files, strange):
-    with tempfile.TemporaryDirectory() as folder:
-        home = home_settings(Path(folder))
-        for number, lines in enumerate(files):
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            land(home, f"response_log/{number}.jsonl", text + f"{strange or ''}\n" * (number == 1) + "\n" * number)
-        alone, together = both_ways(home)
+    alone, together = lines_both_ways("response_log", files, strange)
     assert together == alone
 
 
